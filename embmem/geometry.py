@@ -15,9 +15,7 @@ from embmem.observation import Intrinsics
 UNIT_TOLERANCE = 1e-3
 
 
-def pose_matrix(
-    position: Float[np.ndarray, "3"], quat_xyzw: Float[np.ndarray, "4"]
-) -> Float[np.ndarray, "4 4"]:
+def pose_matrix(position: Float[np.ndarray, "3"], quat_xyzw: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4 4"]:
     """The 4x4 transform of a position [m] and a unit quaternion.
 
     Raises:
@@ -26,9 +24,7 @@ def pose_matrix(
     position = np.asarray(position, dtype=np.float64)
     quat_xyzw = np.asarray(quat_xyzw, dtype=np.float64)
     if position.shape != (3,) or quat_xyzw.shape != (4,):
-        raise ValueError(
-            f"need a position (3,) and a quaternion (4,), got {position.shape}, {quat_xyzw.shape}"
-        )
+        raise ValueError(f"need a position (3,) and a quaternion (4,), got {position.shape}, {quat_xyzw.shape}")
     if not (np.isfinite(position).all() and np.isfinite(quat_xyzw).all()):
         raise ValueError(f"pose is not finite: position {position}, quat_xyzw {quat_xyzw}")
     norm = float(np.linalg.norm(quat_xyzw))
@@ -70,9 +66,7 @@ def heading(T_map_camera: Float[np.ndarray, "4 4"]) -> tuple[float, float]:
     return float(np.arctan2(right[0], -right[1])), float(np.arcsin(np.clip(forward[2], -1.0, 1.0)))
 
 
-def transform_points(
-    T: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3"]
-) -> Float[np.ndarray, "n 3"]:
+def transform_points(T: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     """The points in the target frame of `T`."""
     return points @ T[:3, :3].T.astype(points.dtype) + T[:3, 3].astype(points.dtype)
 

@@ -86,15 +86,11 @@ class IngressGate:
                 continue
             if image.shape != (k.height, k.width, *channels) or image.dtype.kind not in kinds:
                 expected = (k.height, k.width, *channels)
-                self._fault(
-                    "wrong_shape", f"{name} is {image.dtype}{image.shape}, expected {kinds}{expected}"
-                )
+                self._fault("wrong_shape", f"{name} is {image.dtype}{image.shape}, expected {kinds}{expected}")
         if observation.semantic is not None and observation.semantic.size:
             low, high = int(observation.semantic.min()), int(observation.semantic.max())
             if low < 0 or (high > 0 and high >= len(observation.labels)):
-                self._fault(
-                    "wrong_shape", f"semantic ids [{low}, {high}] but {len(observation.labels)} labels"
-                )
+                self._fault("wrong_shape", f"semantic ids [{low}, {high}] but {len(observation.labels)} labels")
 
     def _check_pose(self, observation: Observation) -> Observation:
         T = observation.T_map_camera
@@ -123,11 +119,7 @@ class IngressGate:
             bad = (depth <= 0) | (depth > self.depth_max)  # NaN compares false: already invalid
         n_bad = int(np.count_nonzero(bad))
         if n_bad == 0:
-            return (
-                observation
-                if depth.dtype == np.float32
-                else replace(observation, depth=depth.astype(np.float32))
-            )
+            return observation if depth.dtype == np.float32 else replace(observation, depth=depth.astype(np.float32))
         self._fault("depth_range", f"{n_bad} pixels outside (0, {self.depth_max}] m")
         return replace(observation, depth=np.where(bad, np.nan, depth).astype(np.float32))
 

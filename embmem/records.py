@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class Record:
     T_map_obs: np.ndarray | None = None  # (4, 4), where it was observed from
     entities: tuple[str, ...] = ()
     text: str = ""
+    payload: dict[str, Any] = field(default_factory=dict)  # JSON values
     confidence: float = 1.0
     valid: tuple[float, float] = (-np.inf, np.inf)  # [t0, t1) in event time
 

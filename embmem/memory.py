@@ -1,0 +1,167 @@
+"""A memory: one gate, some layers, one store, and one file to keep them in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from embmem.geometry import heading
+from embmem.ingress import IngressGate
+from embmem.memory_file import read_memory_file, write_memory_file
+from embmem.observation import Observation
+from embmem.protocols import Deformation, Layer, Store
+from embmem.records import Hit, Query, Record
+from embmem.store import RecordStore
+
+L = TypeVar("L")
+
+
+class Memory:
+    """Posed observations go in, layers and a record store keep them, queries come out.
+
+    Args:
+        layers: the maps, in the order in which they observe and answer; at most one of a kind.
+        store: where view records go; in RAM if not given.
+        gate: what checks observations; the default refuses what it cannot repair.
+        view_distance: a view is recorded when the camera has moved this far [m] ...
+        view_angle: ... or turned this much [rad] since the last recorded view.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        store: Store | None = None,
+        gate: IngressGate | None = None,
+        view_distance: float = 0.5,
+        view_angle: float = 0.5,
+    ) -> None:
+        kinds = [layer.kind for layer in layers]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError(f"one layer of a kind, got {kinds}")
+        self.layers = list(layers)
+        self.store: Store = RecordStore() if store is None else store
+        self.gate = IngressGate() if gate is None else gate
+        self._view_distance = view_distance
+        self._view_angle = view_angle
+        self._last_view: np.ndarray | None = None
+
+    def layer(self, kind: type[L]) -> L:
+        """The layer of that class.
+
+        Raises:
+            KeyError: if the memory has none.
+        """
+        for layer in self.layers:
+            if isinstance(layer, kind):
+                return layer
+        raise KeyError(f"this memory has no {kind.__name__}, only {[layer.kind for layer in self.layers]}")
+
+    def observe(self, observation: Observation) -> Observation:
+        """Remember an observation; returns it as it was admitted.
+
+        Raises:
+            RefusedObservation: if the gate refuses it; nothing is stored then.
+        """
+        observation = self.gate.admit(observation)
+        if self._is_new_view(observation.T_map_camera):
+            self.store.write(_view(observation, self.gate.session))
+            self._last_view = observation.T_map_camera
+        for layer in self.layers:
+            layer.observe(observation)
+        return observation
+
+    def query(self, query: Query) -> list[Hit]:
+        """The hits of every layer in order, then those of the store; at most `query.k` from each."""
+        hits = [hit for layer in self.layers for hit in layer.query(query)]
+        return hits + [_hit(record, query) for record in self.store.read(query)]
+
+    def tick(self, stamp: float) -> None:
+        """Let time pass to `stamp` [s] without an observation."""
+        for layer in self.layers:
+            layer.tick(stamp)
+
+    def deform(self, deformation: Deformation) -> None:
+        """Move every layer along with its keyframes. Records keep the pose that they were made with."""
+        for layer in self.layers:
+            layer.deform(deformation)
+
+    def stats(self) -> dict[str, dict[str, float]]:
+        """Sizes and counters of the layers, the store and the gate."""
+        by_layer = {layer.kind: layer.stats() for layer in self.layers}
+        return {**by_layer, "store": {"records": float(len(self.store))}, "gate": dict(self.gate.counts)}
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write everything to one file, whole or not at all.
+
+        Raises:
+            OutputExistsError: if the file exists and `overwrite` is not set.
+        """
+        write_memory_file(Path(path), self.store, [layer.save() for layer in self.layers], overwrite=overwrite)
+
+    @classmethod
+    def open(cls, path: str | Path, layer_types: Sequence[type[Any]]) -> Memory:
+        """The memory that was saved; it lives in RAM and does not touch the file again.
+
+        Args:
+            path: the file.
+            layer_types: the classes of the layers it may hold.
+
+        Raises:
+            InputError: if the file is missing, damaged, or holds a layer that is none of `layer_types`.
+            FileVersionError: if it is not a memory file, or was written by a newer embmem.
+        """
+        store, states = read_memory_file(Path(path), known={kind.kind for kind in layer_types})
+        classes = {kind.kind: kind for kind in layer_types}
+        return cls([classes[state.kind].load(state) for state in states], store=store)
+
+    def _is_new_view(self, T_map_camera: np.ndarray) -> bool:
+        last = self._last_view
+        if last is None or np.linalg.norm(T_map_camera[:3, 3] - last[:3, 3]) >= self._view_distance:
+            return True
+        cosine = (np.trace(T_map_camera[:3, :3].T @ last[:3, :3]) - 1.0) / 2.0
+        return bool(np.arccos(np.clip(cosine, -1.0, 1.0)) >= self._view_angle)
+
+
+def _view(observation: Observation, session: int) -> Record:
+    """What was in sight from where, without the images."""
+    entities: tuple[str, ...] = ()
+    if observation.semantic is not None:
+        seen = np.flatnonzero(np.bincount(observation.semantic.ravel()))
+        entities = tuple(observation.labels[i] for i in seen if i > 0)
+    yaw, pitch = heading(observation.T_map_camera)
+    return Record(
+        kind="view",
+        t_event=observation.stamp,
+        source="camera",
+        T_map_obs=observation.T_map_camera,
+        entities=entities,
+        payload={
+            "intrinsics": asdict(observation.intrinsics),
+            "session": session,
+            "yaw": yaw,
+            "pitch": pitch,
+        },
+    )
+
+
+def _hit(record: Record, query: Query) -> Hit:
+    matched = [
+        f"{name} {getattr(query, name)!r}" for name in ("entity", "kind", "place") if getattr(query, name) is not None
+    ]
+    position = None if record.T_map_obs is None else record.T_map_obs[:3, 3]
+    if query.near is not None and position is not None:
+        matched.append(f"{np.linalg.norm(position - query.near):.2f} m away")
+    return Hit(
+        score=record.confidence,
+        why=", ".join(matched) or "in the time asked for",
+        layer="store",
+        stamp=record.t_event,
+        position=position,
+        entity=query.entity,
+        record=record,
+    )
