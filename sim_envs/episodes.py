@@ -1,0 +1,183 @@
+"""Episodes: where an agent starts and what it must reach, in the map frame, and their plain JSON form.
+
+The Habitat form of the same episodes is in `episode_files`; nothing here knows about y-up.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from embmem.agent import Goal
+from embmem.errors import InputError
+
+DECIMALS = 5  # of every coordinate in a file, as Habitat's own episodes have
+_SCENE = re.compile(r"house_(\d+)_rooms_(\d+)(?:_night_(\d+))?\.glb$")
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One object that answers a goal, and the places to stand at from which it is seen and near."""
+
+    object_id: int
+    position: np.ndarray  # (3,) [m]
+    view_points: np.ndarray  # (n, 3) [m], on the floor
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One goal with all that the referee knows about it: any instance counts."""
+
+    goal: Goal
+    instances: tuple[Instance, ...] = ()
+
+    def view_points(self) -> Float[np.ndarray, "n 3"]:
+        """Where the goal counts as reached [m]: the view points of all instances, or the goal point itself."""
+        if self.goal.position is not None:
+            return np.asarray(self.goal.position, dtype=np.float64).reshape(1, 3)
+        if not self.instances:
+            return np.empty((0, 3))
+        return np.concatenate([instance.view_points for instance in self.instances])
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One task to do: `targets` in the order in which they must be reached (most tasks have one)."""
+
+    task: str
+    scene: str  # file name; `scene_name` for our houses
+    id: str  # unique within a scene only, as in Habitat
+    start: np.ndarray  # (3,) [m], feet
+    yaw: float  # [rad], counter-clockwise from +x
+    targets: tuple[Target, ...]
+    shortest_path: float  # [m], geodesic from the start; inf where unreachable, NaN where nobody computed it
+    info: dict[str, Any] = field(default_factory=dict)  # JSON values
+
+
+def scene_name(house_seed: int, n_rooms: int, night_seed: int | None = None) -> str:
+    """The file name that says how to make a house again; `night_seed` where people have moved things since."""
+    night = "" if night_seed is None else f"_night_{night_seed}"
+    return f"house_{house_seed}_rooms_{n_rooms}{night}.glb"
+
+
+def parse_scene(scene: str) -> tuple[int, int, int | None]:
+    """(house_seed, n_rooms, night_seed) of a scene that `scene_name` named.
+
+    Raises:
+        InputError: if it is somebody else's scene.
+    """
+    match = _SCENE.search(scene)
+    if match is None:
+        raise InputError(f"scene {scene!r} is not one of ours (house_<seed>_rooms_<n>.glb)")
+    seed, rooms, night = match.groups()
+    return int(seed), int(rooms), None if night is None else int(night)
+
+
+def to_json(episode: Episode) -> dict[str, Any]:
+    """The episode as JSON values; coordinates are rounded to `DECIMALS`."""
+    return {
+        "task": episode.task,
+        "scene": episode.scene,
+        "id": episode.id,
+        "start": rounded(episode.start),
+        "yaw": round(float(episode.yaw), DECIMALS),
+        "targets": [_target_to_json(target) for target in episode.targets],
+        "shortest_path": round(float(episode.shortest_path), DECIMALS),
+        "info": episode.info,
+    }
+
+
+def from_json(data: dict[str, Any], where: str = "episode") -> Episode:
+    """The episode that `to_json` described.
+
+    Raises:
+        InputError: if a field is missing or malformed; the message starts with `where` and names the field.
+    """
+    targets = expect(data, "targets", list, where)
+    return Episode(
+        task=expect(data, "task", str, where),
+        scene=expect(data, "scene", str, where),
+        id=expect(data, "id", str, where),
+        start=vector(data, "start", 3, where),
+        yaw=number(data, "yaw", where),
+        targets=tuple(_target_from_json(t, f"{where}.targets[{i}]") for i, t in enumerate(targets)),
+        shortest_path=number(data, "shortest_path", where),
+        info=expect(data, "info", dict, where),
+    )
+
+
+def rounded(array: np.ndarray) -> list[Any]:
+    """Nested lists rounded to `DECIMALS`; -0 becomes 0."""
+    return (np.round(np.asarray(array, dtype=np.float64), DECIMALS) + 0.0).tolist()
+
+
+def expect(data: Any, key: str, kind: type, where: str) -> Any:
+    """`data[key]`, which must be a `kind`.
+
+    Raises:
+        InputError: naming the field and what was found there.
+    """
+    if not isinstance(data, dict):
+        raise InputError(f"{where}: expected an object, got {type(data).__name__}")
+    if key not in data:
+        raise InputError(f"{where}.{key}: missing")
+    if not isinstance(data[key], kind):
+        raise InputError(f"{where}.{key}: expected {kind.__name__}, got {data[key]!r:.60}")
+    return data[key]
+
+
+def number(data: Any, key: str, where: str) -> float:
+    """`data[key]` as a float, null as NaN; NaN and infinity are let through, as Habitat writes them."""
+    value = data.get(key) if isinstance(data, dict) else None
+    if value is None and isinstance(data, dict) and key in data:
+        return float("nan")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InputError(f"{where}.{key}: expected a number, got {value!r:.60}")
+    return float(value)
+
+
+def vector(data: Any, key: str, size: int, where: str, *, finite: bool = True) -> np.ndarray:
+    """`data[key]` as a vector of `size` numbers.
+
+    Raises:
+        InputError: if it is something else, or holds NaN or infinity where `finite` is asked for.
+    """
+    value = expect(data, key, list, where)
+    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+    if len(value) != size or not numeric:
+        raise InputError(f"{where}.{key}: expected {size} numbers, got {value!r:.80}")
+    array = np.array(value, dtype=np.float64)
+    if finite and not np.isfinite(array).all():
+        raise InputError(f"{where}.{key}: expected finite numbers, got {value!r:.80}")
+    return array
+
+
+def _target_to_json(target: Target) -> dict[str, Any]:
+    goal = target.goal
+    return {
+        "category": goal.category,
+        "position": None if goal.position is None else rounded(goal.position),
+        "instances": [
+            {"id": i.object_id, "position": rounded(i.position), "view_points": rounded(i.view_points)}
+            for i in target.instances
+        ],
+    }
+
+
+def _target_from_json(data: Any, where: str) -> Target:
+    instances = []
+    for k, item in enumerate(expect(data, "instances", list, where)):
+        here = f"{where}.instances[{k}]"
+        points = [
+            vector({"point": p}, "point", 3, f"{here}.view_points[{j}]")
+            for j, p in enumerate(expect(item, "view_points", list, here))
+        ]
+        position = vector(item, "position", 3, here, finite=False)
+        instances.append(Instance(expect(item, "id", int, here), position, np.array(points).reshape(-1, 3)))
+    if data.get("category") is not None:
+        return Target(Goal(category=expect(data, "category", str, where)), tuple(instances))
+    return Target(Goal(position=vector(data, "position", 3, where)), tuple(instances))
