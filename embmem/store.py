@@ -19,7 +19,7 @@ CREATE TABLE records (
     place TEXT, x REAL, y REAL, z REAL, pose BLOB, text TEXT NOT NULL, payload TEXT NOT NULL,
     confidence REAL NOT NULL, valid_from REAL NOT NULL, valid_to REAL NOT NULL
 );
-CREATE TABLE entities (record_id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (name, record_id)) WITHOUT ROWID;
+CREATE TABLE entities (name TEXT NOT NULL, record_id INTEGER NOT NULL, PRIMARY KEY (name, record_id)) WITHOUT ROWID;
 CREATE INDEX records_by_time ON records (t_event);
 CREATE INDEX entities_by_record ON entities (record_id);
 """

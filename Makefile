@@ -1,0 +1,53 @@
+# Everything from a fresh clone: `make demo`, `make test`. The virtual environment is built once, in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# torch and the like are pinned to what was tested.
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+WORKERS ?= 2
+
+.PHONY: help demo test check benchmark format clean
+
+help:
+	@echo "make demo       install, evaluate agents with and without memory, show a table and a report"
+	@echo "make test       install, lint, type-check, run every test"
+	@echo "make benchmark  run every benchmark and write benchmarks/results/*.json"
+	@echo "make format     format the code"
+
+$(BIN)/activate:
+	$(PYTHON) -m venv $(VENV)
+
+# Two installs: the demo needs no oracle and no linter.
+$(VENV)/run.stamp: $(BIN)/activate pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	$(INSTALL) --editable '.[dev,recon]'
+	@touch $@
+
+demo: $(VENV)/run.stamp
+	$(BIN)/embmem eval task=search_again agent=[frontier,memory,oracle] episodes=40 workers=$(WORKERS) out=runs/demo/search_again
+	$(BIN)/embmem eval task=after_the_night agent=[frontier,memory,oracle] episodes=40 workers=$(WORKERS) out=runs/demo/after_the_night
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+
+benchmark: $(VENV)/dev.stamp
+	@mkdir -p benchmarks/results
+	@status=0; for script in benchmarks/*.py; do \
+	  name=$$(basename $$script .py); echo "== $$name"; \
+	  $(BIN)/python $$script --json benchmarks/results/$$name.json || status=1; \
+	done; exit $$status
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

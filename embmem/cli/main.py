@@ -1,0 +1,104 @@
+"""`embmem <command> [setting=value ...]`: one module a command, one Hydra config a command."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from types import ModuleType
+
+from omegaconf import DictConfig
+
+from embmem.errors import EmbmemError
+
+COMMANDS = ("eval", "build", "query", "export", "house")
+ABOUT = """embmem: spatial memory for robots and simulated agents
+
+  embmem eval     evaluate agents in the embedded world: a table, a report, pictures
+  embmem build    turn an RGB-D recording into a saved map
+  embmem query    ask a saved map
+  embmem export   write a saved map as PLY, map_server grid and picture
+  embmem house    write a procedural house as glTF with its semantic table
+
+  embmem <command> --help                shows the settings of a command with their defaults
+  embmem <command> setting=value ...     changes them (Hydra overrides: a.b=1, list=[x,y])
+  add -v for the log, --traceback to see where an error comes from
+"""
+USAGE_ERROR = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 the world said no, 2 the call was wrong."""
+    arguments = sys.argv[1:] if argv is None else argv
+    flags = {a for a in arguments if a.startswith("-")}
+    words = [a for a in arguments if not a.startswith("-")]
+    unknown = flags - {"-h", "--help", "-v", "--verbose", "--traceback"}
+    if unknown:
+        return _complain(f"unknown option {sorted(unknown)[0]}; see: embmem --help", USAGE_ERROR)
+    if not words:
+        sys.stdout.write(ABOUT)
+        return 0 if flags & {"-h", "--help"} else USAGE_ERROR
+    command, overrides = words[0], words[1:]
+    if command not in COMMANDS:
+        return _complain(f"there is no command {command!r}, only {', '.join(COMMANDS)}", USAGE_ERROR)
+    level = logging.INFO if flags & {"-v", "--verbose"} else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    module = importlib.import_module(f"embmem.cli.{command}")
+    if flags & {"-h", "--help"}:
+        return _help(command, module)
+    return _run(command, module, overrides, is_traceback_wanted="--traceback" in flags)
+
+
+def _run(command: str, module: ModuleType, overrides: list[str], *, is_traceback_wanted: bool) -> int:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        config = compose_config(command, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        if is_traceback_wanted:
+            raise
+        return _complain(f"{_one_line(error)} (see: embmem {command} --help)", USAGE_ERROR)
+    try:
+        module.run(config)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except (EmbmemError, HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+        if is_traceback_wanted:
+            raise
+        return _complain(_one_line(error), 1)
+    return 0
+
+
+def compose_config(command: str, overrides: list[str]) -> DictConfig:
+    """The Hydra configuration of a command."""
+    from hydra import compose, initialize_config_module
+
+    with initialize_config_module("embmem.configs", version_base="1.3"):
+        return compose(command, overrides=overrides)
+
+
+def _help(command: str, module: ModuleType) -> int:
+    from omegaconf import OmegaConf
+
+    settings = OmegaConf.to_yaml(compose_config(command, []))
+    indented = "".join(f"  {line}\n" for line in settings.splitlines())
+    sys.stdout.write(f"{module.HELP.strip()}\n\nSettings and their defaults (??? must be given):\n{indented}")
+    return 0
+
+
+def _complain(message: str, status: int) -> int:
+    sys.stderr.write(f"embmem: {message}\n")
+    return status
+
+
+def _one_line(error: BaseException) -> str:
+    """The cause of an error without the frames that Hydra wraps around it."""
+    cause: BaseException = error
+    while isinstance(cause.__cause__, (EmbmemError, ValueError, OSError)):
+        cause = cause.__cause__
+    return " ".join(str(cause).split()) or type(cause).__name__
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
