@@ -1,0 +1,109 @@
+"""Image files of recordings: cheap integrity checks without decoding, and reading that never returns half an image."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from embmem.errors import InputError
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Start-of-frame markers of JPEG (ITU-T T.81, table B.1): all of C0..CF but DHT (C4), JPG (C8) and DAC (CC).
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a PNG or JPEG file that is whole.
+
+    A PNG is walked chunk by chunk with its checksums (W3C PNG specification, section 5); a JPEG must have its frame
+    header and its end marker. Decoding would take ten times longer, and its C libraries write to stderr.
+
+    Raises:
+        InputError: if the file is missing, truncated, damaged or neither PNG nor JPEG.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    if data.startswith(_PNG_SIGNATURE):
+        return _png_size(data, path)
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg_size(data, path)
+    raise InputError(f"{path}: neither PNG nor JPEG ({len(data)} bytes)")
+
+
+def _png_size(data: bytes, path: Path) -> tuple[int, int]:
+    at, size = len(_PNG_SIGNATURE), None
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data):
+            break
+        (checksum,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(data[at + 4 : end - 4]) != checksum:
+            raise InputError(f"{path}: damaged PNG (checksum of chunk {kind.decode('latin-1')!r} is wrong)")
+        if kind == b"IHDR":
+            size = struct.unpack_from(">II", data, at + 8)
+        if kind == b"IEND" and size is not None:
+            return int(size[0]), int(size[1])
+        at = end
+    raise InputError(f"{path}: truncated PNG ({len(data)} bytes)")
+
+
+def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
+    at = 2
+    # Some encoders pad with zeros after the end marker.
+    is_whole = data.rstrip(b"\x00").endswith(b"\xff\xd9")
+    while is_whole and at + 9 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return int(width), int(height)
+        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    raise InputError(f"{path}: truncated or damaged JPEG ({len(data)} bytes)")
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """(h, w, 3) uint8, red first."""
+    import cv2
+
+    return np.asarray(cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+
+
+def read_u16(path: Path) -> np.ndarray:
+    """(h, w) uint16 of a single-channel 16-bit PNG."""
+    import cv2
+
+    image = _decode(path, cv2.IMREAD_UNCHANGED)
+    if image.dtype != np.uint16 or image.ndim != 2:
+        raise InputError(f"{path}: expected one 16-bit channel, got {image.dtype}{image.shape}")
+    return image
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write (h, w) uint16 or (h, w, 3) uint8 (red first) in the format of the path's suffix.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    import cv2
+
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else np.ascontiguousarray(image)
+    # Fast compression: recordings are written at frame rate.
+    is_written = cv2.imwrite(str(path), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not is_written:
+        raise InputError(f"{path}: cannot be written")
+
+
+def _decode(path: Path, flags: int) -> np.ndarray:
+    import cv2
+
+    try:
+        image = cv2.imread(str(path), flags)
+    except cv2.error as error:
+        raise InputError(f"{path}: cannot be decoded ({error.err})") from error
+    if image is None:
+        raise InputError(f"{path}: cannot be decoded")
+    return np.asarray(image)

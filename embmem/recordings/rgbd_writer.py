@@ -1,0 +1,71 @@
+"""Record observations to an RGB-D folder that `embmem.recordings.rgbd_folder` reads back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from embmem.errors import OutputExistsError
+from embmem.observation import Observation
+from embmem.recordings.images import write_image
+
+
+def write_rgbd_folder(
+    observations: Iterable[Observation], path: Path | str, *, color: Literal["png", "jpg"] = "png"
+) -> int:
+    """Number of frames written; the folder appears whole or not at all.
+
+    Depth is rounded to millimetres and becomes invalid beyond 65.534 m. The poses' frame is taken to be a z-up map,
+    so T_map_world.txt is the identity.
+
+    Raises:
+        OutputExistsError: if `path` exists and is not an empty folder.
+        ValueError: if there is no observation, one without depth, or the camera or the labels change on the way.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputExistsError(f"{path} exists and is not an empty folder")
+    part = path.with_name(path.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        stamps: list[float] = []
+        first = None
+        for observation in observations:
+            first = observation if first is None else first
+            if (observation.intrinsics, observation.labels) != (first.intrinsics, first.labels):
+                raise ValueError(f"frame {len(stamps)} has another camera or other labels than the first")
+            _write_frame(part / f"frame-{len(stamps):06d}", observation, color)
+            stamps.append(float(observation.stamp))
+        if first is None:
+            raise ValueError("nothing to record: no observation came")
+        np.savetxt(part / "camera-intrinsics.txt", first.intrinsics.matrix())
+        np.savetxt(part / "T_map_world.txt", np.eye(4))
+        (part / "timestamps.txt").write_text("".join(f"{stamp!r}\n" for stamp in stamps), "utf-8")
+        if first.semantic is not None:
+            (part / "labels.txt").write_text("".join(f"{label}\n" for label in first.labels), "utf-8")
+        part.replace(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return len(stamps)
+
+
+def _write_frame(stem: Path, observation: Observation, color: str) -> None:
+    if observation.depth is None:
+        raise ValueError(f"{stem.name} has no depth")
+    # %.18e, as numpy writes by default, returns every float64 bit for bit.
+    np.savetxt(stem.with_name(f"{stem.name}.pose.txt"), observation.T_map_camera)
+    millimetres = np.nan_to_num(np.rint(observation.depth * 1000.0), nan=0.0, posinf=0.0)
+    valid = (millimetres > 0) & (millimetres < 65535)
+    write_image(stem.with_name(f"{stem.name}.depth.png"), np.where(valid, millimetres, 0).astype(np.uint16))
+    if observation.rgb is not None:
+        write_image(stem.with_name(f"{stem.name}.color.{color}"), observation.rgb)
+    for kind, ids in (("semantic", observation.semantic), ("instance", observation.instance)):
+        if ids is not None:
+            if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= 65535:
+                raise ValueError(f"{kind} ids of {stem.name} do not fit 16 bits: [{ids.min()}, {ids.max()}]")
+            write_image(stem.with_name(f"{stem.name}.{kind}.png"), ids.astype(np.uint16))
