@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from embmem.observation import Intrinsics
 
@@ -21,6 +20,8 @@ def pose_matrix(position: Float[np.ndarray, "3"], quat_xyzw: Float[np.ndarray, "
     Raises:
         ValueError: if a number is not finite or the quaternion is not of unit length.
     """
+    from scipy.spatial.transform import Rotation  # costs more to import than the rest of the core together
+
     position = np.asarray(position, dtype=np.float64)
     quat_xyzw = np.asarray(quat_xyzw, dtype=np.float64)
     if position.shape != (3,) or quat_xyzw.shape != (4,):
