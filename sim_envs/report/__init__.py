@@ -1,0 +1,5 @@
+"""What a run found: `summarise` (numbers), `print_summary` (terminal) and `write_report` (one HTML page)."""
+
+from embmem.sim_envs.report.summary import print_summary, summarise
+
+__all__ = ["print_summary", "summarise"]

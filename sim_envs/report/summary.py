@@ -1,0 +1,236 @@
+"""From per-episode rows to means, intervals and paired differences; and their table in the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from embmem.sim_envs.metrics.statistics import (
+    Interval,
+    bootstrap_curve,
+    bootstrap_mean,
+    mcnemar,
+    paired_difference,
+)
+
+Row = Mapping[str, Any]
+N_CURVE = 60  # points of the curve of success over steps
+NOTHING = "-"  # shown where there is no number
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the tables."""
+
+    key: str  # in a row
+    title: str
+    scale: float  # what a value is multiplied with to be shown
+    unit: str
+    is_more_better: bool
+
+
+METRICS = (
+    Metric("success", "Success", 100, "%", True),
+    Metric("spl", "SPL", 100, "%", True),
+    Metric("soft_spl", "SoftSPL", 100, "%", True),
+    Metric("distance_to_goal", "Distance to goal", 1, "m", False),
+    Metric("steps", "Steps", 1, "", False),
+    Metric("path_length", "Path length", 1, "m", False),
+    Metric("collisions", "Collisions", 1, "", False),
+)
+
+
+def summarise(rows: Sequence[Row], *, rng: np.random.Generator, reference: str | None = None) -> dict[str, Any]:
+    """Everything the tables and plots of a run show, ready for JSON (unknown numbers are None).
+
+    Intervals come from a bootstrap over sessions; differences are taken over the episodes that both agents ran.
+
+    Args:
+        rows: one per agent and episode, with agent, session, episode, success and any key of `METRICS`; `index` is
+            the place of the episode in its session (default: `episode`).
+        rng: draws the resamples.
+        reference: the agent that the others are compared with; by default the first one.
+
+    Raises:
+        ValueError: if there are no rows, an agent has an episode twice, or `reference` is no agent.
+    """
+    agents = _by_agent(rows)
+    if not agents:
+        raise ValueError("no rows to summarise")
+    reference = next(iter(agents)) if reference is None else reference
+    if reference not in agents:
+        raise ValueError(f"the reference {reference!r} is none of the agents {sorted(agents)}")
+    steps_grid = _steps_grid(rows)
+    return {
+        "task": str(rows[0].get("task", "")),
+        "reference": reference,
+        "n_sessions": len({r["session"] for r in rows}),
+        "n_episodes": len({(r["session"], r["episode"]) for r in rows}),
+        "agents": {name: _agent_summary(own, steps_grid, rng) for name, own in agents.items()},
+        "differences": {
+            name: _difference(own, agents[reference], rng) for name, own in agents.items() if name != reference
+        },
+    }
+
+
+def print_summary(summary: Mapping[str, Any], console: Console) -> None:
+    """Two tables: the agents' means, and each agent minus the reference, with 95 % intervals."""
+    shown = _shown(summary)
+    means = Table(title=f"{summary['task']}: mean [95 % interval]", title_justify="left", box=box.SIMPLE_HEAD)
+    means.add_column("agent")
+    means.add_column("episodes", justify="right")
+    for metric in shown:
+        means.add_column(_heading(metric), justify="right")
+    for name, agent in summary["agents"].items():
+        cells = [format_interval(agent["metrics"].get(m.key), m) for m in shown]
+        means.add_row(escape(name), str(agent["episodes"]), *cells)
+    console.print(means)
+    if not summary["differences"]:
+        return
+    title = f"difference to {escape(summary['reference'])} on the same episodes [95 % interval]"
+    paired = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    paired.add_column("agent")
+    paired.add_column("episodes", justify="right")
+    for metric in shown:
+        paired.add_column(_heading(metric), justify="right")
+    paired.add_column("McNemar p", justify="right")
+    for name, difference in summary["differences"].items():
+        cells = [format_interval(difference["metrics"].get(m.key), m, signed=True) for m in shown]
+        p = difference["mcnemar_p"]
+        paired.add_row(escape(name), str(difference["episodes"]), *cells, format_p(p))
+    console.print(paired)
+
+
+def format_interval(value: Mapping[str, float | None] | None, metric: Metric, *, signed: bool = False) -> str:
+    """`72.0 [65.1, 78.4]` in the unit of the metric; a dash where there is nothing."""
+    if value is None or value["mean"] is None:
+        return NOTHING
+    digits = 1 if metric.scale == 100 or metric.key == "steps" else 2
+    sign = "+" if signed else ""
+
+    def text(number: float | None) -> str:
+        return NOTHING if number is None else f"{number * metric.scale:{sign}.{digits}f}"
+
+    if value["low"] is None:
+        return text(value["mean"])
+    return f"{text(value['mean'])} [{text(value['low'])}, {text(value['high'])}]"
+
+
+def format_p(p: float | None) -> str:
+    """A p value with two significant digits, `< 0.0001` below."""
+    if p is None:
+        return NOTHING
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def _shown(summary: Mapping[str, Any]) -> list[Metric]:
+    """The columns that fit a terminal: those present in any agent."""
+    keys = {key for agent in summary["agents"].values() for key in agent["metrics"]}
+    return [m for m in METRICS[:5] if m.key in keys]
+
+
+def _heading(metric: Metric) -> str:
+    return f"{metric.title} {metric.unit}".strip()
+
+
+def _by_agent(rows: Sequence[Row]) -> dict[str, dict[tuple[Any, Any], Row]]:
+    """Rows by agent, then by (session, episode)."""
+    agents: dict[str, dict[tuple[Any, Any], Row]] = {}
+    for row in rows:
+        own = agents.setdefault(str(row["agent"]), {})
+        key = (row["session"], row["episode"])
+        if key in own:
+            raise ValueError(f"agent {row['agent']!r} has episode {key} twice")
+        own[key] = row
+    return agents
+
+
+def _agent_summary(
+    own: Mapping[tuple[Any, Any], Row], steps_grid: np.ndarray, rng: np.random.Generator
+) -> dict[str, Any]:
+    rows = list(own.values())
+    groups: dict[int, list[Row]] = {}
+    for row in rows:
+        if _is_number(index := row.get("index", row["episode"])):
+            groups.setdefault(int(index), []).append(row)
+    return {
+        "episodes": len(rows),
+        "sessions": len({r["session"] for r in rows}),
+        "metrics": {m.key: v for m in METRICS if (v := _mean(rows, m.key, rng)) is not None},
+        "by_index": [
+            {"index": index, "episodes": len(group)} | {key: _mean(group, key, rng) for key in ("success", "spl")}
+            for index, group in sorted(groups.items())
+        ],
+        "success_over_steps": _success_over_steps(rows, steps_grid, rng),
+    }
+
+
+def _mean(rows: Sequence[Row], key: str, rng: np.random.Generator) -> dict[str, Any] | None:
+    """Mean and interval over the rows where the value is a finite number."""
+    known = [r for r in rows if _is_number(r.get(key))]
+    if not known:
+        return None
+    values = np.array([float(r[key]) for r in known])
+    interval = bootstrap_mean(values, [r["session"] for r in known], rng=rng)
+    return {**_json(interval), "n": len(known)}
+
+
+def _difference(
+    own: Mapping[tuple[Any, Any], Row],
+    other: Mapping[tuple[Any, Any], Row],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    shared = [key for key in own if key in other]
+    metrics = {}
+    for metric in METRICS:
+        keys = [k for k in shared if all(_is_number(rows[k].get(metric.key)) for rows in (own, other))]
+        if keys:
+            a, b = (np.array([float(rows[k][metric.key]) for k in keys]) for rows in (own, other))
+            metrics[metric.key] = _json(paired_difference(a, b, [k[0] for k in keys], rng=rng))
+    a, b = (np.array([bool(rows[k]["success"]) for k in shared], bool) for rows in (own, other))
+    return {
+        "episodes": len(shared),
+        "metrics": metrics,
+        "mcnemar_p": mcnemar(a, b) if shared else None,
+        "only_this": int((a & ~b).sum()),
+        "only_reference": int((b & ~a).sum()),
+    }
+
+
+def _steps_grid(rows: Sequence[Row]) -> np.ndarray:
+    most = max((int(r["steps"]) for r in rows if _is_number(r.get("steps"))), default=0)
+    return np.unique(np.linspace(0, most, N_CURVE).round().astype(int))
+
+
+def _success_over_steps(rows: Sequence[Row], steps_grid: np.ndarray, rng: np.random.Generator) -> dict[str, list[Any]]:
+    """The share of all episodes that had succeeded within n steps."""
+    known = [r for r in rows if _is_number(r.get("steps"))]
+    if not known:
+        return {"steps": [], "mean": [], "low": [], "high": []}
+    steps = np.array([r["steps"] if r["success"] else np.inf for r in known], float)
+    reached = (steps[:, None] <= steps_grid).astype(float)
+    curves = bootstrap_curve(reached, [r["session"] for r in known], rng=rng, n=2_000)
+    names = ("mean", "low", "high")
+    return {"steps": steps_grid.tolist()} | {
+        name: [_known(v) for v in curve] for name, curve in zip(names, curves, strict=True)
+    }
+
+
+def _json(interval: Interval) -> dict[str, float | None]:
+    return {name: _known(value) for name, value in interval._asdict().items()}
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
