@@ -1,0 +1,5 @@
+"""A deterministic CPU renderer for the worlds that come with embmem."""
+
+from embmem.sim_envs.render.renderer import Frame, Renderer, TriangleMesh
+
+__all__ = ["Frame", "Renderer", "TriangleMesh"]

@@ -1,0 +1,142 @@
+"""From the visibility buffer to the images: one pass over runs of equal triangle ids."""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import numpy as np
+from numba import njit
+
+from embmem.sim_envs.render.patterns import NEUTRAL, PERIOD, SIZE
+
+_TEXELS = np.float32(SIZE / PERIOD)  # per metre
+_SHIFT = np.float32(64 * SIZE)  # keeps texel coordinates positive, so that truncation is floor
+_PER_NEUTRAL = np.float32(1.0 / NEUTRAL)
+_DIM = np.float32(0.35)  # share of the light that falls off with distance
+_DIM_W2 = np.float32(1.0 / 4.0**2)  # inverse square distance [1/m^2] at which half of that share is gone
+_BACKGROUND = 20  # grey level where nothing was hit
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _texture_axes(plane):
+    """The two map axes that span the pattern: those across the largest component of the normal."""
+    x, y, z = abs(plane[0]), abs(plane[1]), abs(plane[2])
+    if z >= x and z >= y:
+        return 0, 1
+    if x >= y:
+        return 2, 1
+    return 2, 0
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _along(axis, row, first, camera):
+    """One map coordinate of a pixel run in texels, as start + z * (offset + slope * i)."""
+    R = camera.rotation
+    slope = R[axis, 0] / camera.fx
+    v = (row - camera.cy) / camera.fy
+    offset = (first - camera.cx) * slope + R[axis, 1] * v + R[axis, 2]
+    start = camera.position[axis] % PERIOD
+    return np.float32(start * _TEXELS + _SHIFT), np.float32(offset * _TEXELS), np.float32(slope * _TEXELS)
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _texels(inverse, texel, contrast, first_axis, second_axis, gain):
+    """Texel number and pattern contrast of each pixel of a run."""
+    s0, o0, d0 = first_axis
+    s1, o1, d1 = second_axis
+    one, mask = np.float32(1.0), np.int32(SIZE - 1)
+    for i in range(inverse.size):
+        w = inverse[i]
+        z, k = one / w, np.float32(np.int32(i))
+        t0 = np.int32(s0 + z * (o0 + d0 * k)) & mask
+        t1 = np.int32(s1 + z * (o1 + d1 * k)) & mask
+        texel[i] = t0 * np.int32(SIZE) + t1
+        c = gain * w * w
+        contrast[i] = (c if c < one else one) * _PER_NEUTRAL
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _look_up(texture, texel, contrast):
+    """Turn contrast into brightness: the one loop of the shading that cannot become vector code."""
+    for i in range(texel.size):
+        deviation = np.int32(texture[texel[i]]) - np.int32(NEUTRAL)
+        contrast[i] = np.float32(1.0) + contrast[i] * np.float32(deviation)
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _paint(rgb, inverse, brightness, lit):
+    """Colour times brightness times the falloff with distance, as interleaved bytes."""
+    red, green, blue = lit[0], lit[1], lit[2]
+    top = np.float32(255.0)
+    for i in range(inverse.size):
+        w2 = inverse[i] * inverse[i]
+        level = brightness[i] * (np.float32(1.0) - _DIM * _DIM_W2 / (w2 + _DIM_W2))
+        r, g, b = red * level, green * level, blue * level
+        rgb[3 * i] = np.uint8(np.int32(r if r < top else top))
+        rgb[3 * i + 1] = np.uint8(np.int32(g if g < top else top))
+        rgb[3 * i + 2] = np.uint8(np.int32(b if b < top else top))
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def resolve_geometry(scene, inverse, ids, depth, semantic, instance):
+    """Depth [m] (NaN where nothing was hit), semantic and instance ids of the visible triangles."""
+    nothing = np.float32(np.nan)
+    for row in range(inverse.shape[0]):
+        near, out = inverse[row], depth[row]
+        for i in range(near.size):
+            out[i] = np.float32(1.0) / near[i] if near[i] > np.float32(0.0) else nothing
+        run = ids[row]
+        last, label, owner = np.int32(-1), np.int32(0), np.int32(0)
+        for i in range(run.size):
+            t = run[i]
+            if t != last:
+                last = t
+                label = scene.semantic[t] if t >= 0 else np.int32(0)
+                owner = scene.instance[t] if t >= 0 else np.int32(0)
+            semantic[row, i] = label
+            instance[row, i] = owner
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _shade(rgb, inverse, row, first, triangle, scene, camera, textures, features, texel, brightness):
+    """Colour one run of pixels that show the same triangle."""
+    plane, kind = scene.planes[triangle], scene.pattern[triangle]
+    a0, a1 = _texture_axes(plane)
+    x, y, z = camera.position
+    distance = plane[0] * x + plane[1] * y + plane[2] * z + plane[3]
+    # A pixel covers z^2 / (f distance) metres of the plane; the pattern fades where that exceeds its structure.
+    gain = np.float32(features[kind] * camera.fx * distance)
+    n = inverse.size
+    along_a0, along_a1 = _along(a0, row, first, camera), _along(a1, row, first, camera)
+    _texels(inverse, texel[:n], brightness[:n], along_a0, along_a1, gain)
+    _look_up(textures[kind], texel[:n], brightness[:n])
+    _paint(rgb, inverse, brightness[:n], scene.lit[triangle])
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def resolve_colour(scene, camera, textures, features, inverse, ids, rgb):
+    """Shaded colours of the visible triangles; `rgb` is (h, 3 w), `textures` (k, texels)."""
+    width = ids.shape[1]
+    texel, brightness = np.empty(width, np.int32), np.empty(width, np.float32)
+    for row in range(ids.shape[0]):
+        first = 0
+        while first < width:
+            t = ids[row, first]
+            end = first + 1
+            while end < width and ids[row, end] == t:
+                end += 1
+            out = rgb[row, 3 * first : 3 * end]
+            if t < 0:
+                out[:] = _BACKGROUND
+            else:
+                near = inverse[row, first:end]
+                _shade(out, near, row, first, t, scene, camera, textures, features, texel, brightness)
+            first = end
