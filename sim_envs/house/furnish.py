@@ -1,0 +1,227 @@
+"""Puts furniture into rooms: along the walls, clear of the doors, so that a body still reaches everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from embmem.sim_envs.house.access import CELL, reachable_cells
+from embmem.sim_envs.house.furniture import FURNITURE
+from embmem.sim_envs.house.groups import Group, groups
+from embmem.sim_envs.house.house import BODY_HEIGHT, WALL_THICKNESS, Door, Furniture, Room
+from embmem.sim_envs.house.rooms import FURNISHING
+
+_STEP = 0.1  # [m] between candidate positions
+_TRIES = 14  # candidates that are tested for clear ways
+_DOOR_ZONE = 0.75  # [m] in front of a door that stays empty
+_GAP = 0.02  # [m] between neighbouring groups
+_APART = np.array([-_GAP, -_GAP, _GAP, _GAP])
+_APPROACH = 0.5  # [m] in front of furniture with surfaces within which a body must find a place to stand
+_ON_OUTER_WALL = frozenset({"window"})
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A room to be furnished."""
+
+    room: Room
+    doors: list[Door]
+    outer: frozenset[int]  # directions in which no other room lies: windows go there
+
+
+def furnish(rng: np.random.Generator, rooms: tuple[Room, ...], doors: tuple[Door, ...]) -> tuple[Furniture, ...]:
+    """Furniture of all rooms, ids from 1."""
+    pieces: list[Furniture] = []
+    for room in rooms:
+        own_doors = [door for door in doors if room.id in (door.room_a, door.room_b)]
+        pieces += _furnish_room(rng, _Site(room, own_doors, _outer_walls(room, rooms)), len(pieces) + 1)
+    return tuple(pieces)
+
+
+def _outer_walls(room: Room, rooms: tuple[Room, ...]) -> frozenset[int]:
+    reach = WALL_THICKNESS * 2
+    sides = {
+        0: (room.x1, room.y0, room.x1 + reach, room.y1),
+        1: (room.x0, room.y1, room.x1, room.y1 + reach),
+        2: (room.x0 - reach, room.y0, room.x0, room.y1),
+        3: (room.x0, room.y0 - reach, room.x1, room.y0),
+    }
+    others = np.array([(r.x0, r.y0, r.x1, r.y1) for r in rooms if r.id != room.id]).reshape(-1, 4)
+    return frozenset(side for side, rect in sides.items() if not _overlaps(np.array(rect), others).any())
+
+
+def _furnish_room(rng: np.random.Generator, site: _Site, first_id: int) -> list[Furniture]:
+    placed: list[Furniture] = []
+    for name, probability in FURNISHING[site.room.kind]:
+        if rng.random() >= probability:
+            continue
+        for group in groups(rng, name):
+            added = _place(rng, site, group, placed, first_id + len(placed))
+            if added:
+                placed += added
+                break
+    return placed
+
+
+def _place(
+    rng: np.random.Generator, site: _Site, group: Group, placed: list[Furniture], first_id: int
+) -> list[Furniture]:
+    """The pieces of the group where they fit, or nothing."""
+    candidates = _candidates(site, group)
+    extents = np.array([_extent(group, placed_at) for placed_at in candidates]).reshape(-1, 4)
+    bottom, top = _heights(group)
+    others = [f for f in placed if f.boxes[:, 2].min() < top and f.boxes[:, 5].max() > bottom]
+    taken = np.array([(f.x0, f.y0, f.x1, f.y1) for f in others]).reshape(-1, 4)
+    taken = np.concatenate([taken + _APART, _door_zones(site)])
+    fits = np.flatnonzero([not _overlaps(extent, taken).any() for extent in extents])
+    for index in _ordered(rng, site, extents, fits, group.is_central)[:_TRIES]:
+        facing, x, y = candidates[index]
+        pieces = [_build(site.room, group, i, (facing, x, y), first_id + i) for i in range(len(group.pieces))]
+        if bottom >= BODY_HEIGHT or _leaves_ways(site, placed + pieces):
+            return pieces
+    return []
+
+
+def _heights(group: Group) -> tuple[float, float]:
+    """Lowest and highest point [m] of a group."""
+    parts = [
+        np.array(FURNITURE[p.category].build(p.width, p.depth, FURNITURE[p.category].height)[0]) for p in group.pieces
+    ]
+    return min(float(part[:, 2].min()) for part in parts), max(float(part[:, 5].max()) for part in parts)
+
+
+def _candidates(site: _Site, group: Group) -> list[tuple[int, float, float]]:
+    """(facing, x, y): how the group may be turned and where the corner of its extent with least x and y comes."""
+    room, found = site.room, []
+    for facing in (0, 1, 2, 3):
+        dx, dy = (group.width, group.depth) if facing % 2 else (group.depth, group.width)
+        free_x, free_y = room.x1 - room.x0 - dx, room.y1 - room.y0 - dy
+        if free_x < 0 or free_y < 0:
+            continue
+        xs, ys = _steps(free_x), _steps(free_y)
+        if group.is_central:
+            xs, ys = xs[1:-1], ys[1:-1]
+        elif _ON_OUTER_WALL & {p.category for p in group.pieces} and (facing + 2) % 4 not in site.outer:
+            continue
+        else:
+            against = {0: ([0.0], ys), 1: (xs, [0.0]), 2: ([free_x], ys), 3: (xs, [free_y])}
+            xs, ys = against[facing]
+        found += [(facing, round(room.x0 + x, 4), round(room.y0 + y, 4)) for x in xs for y in ys]
+    return found
+
+
+def _steps(free: float) -> list[float]:
+    """Offsets [m] from one wall to the other, both ends included."""
+    return [*(i * _STEP for i in range(int(free / _STEP + 1e-9) + 1) if free - i * _STEP > 1e-3), free]
+
+
+def _extent(group: Group, placed_at: tuple[int, float, float]) -> tuple[float, float, float, float]:
+    facing, x, y = placed_at
+    dx, dy = (group.width, group.depth) if facing % 2 else (group.depth, group.width)
+    return x, y, x + dx, y + dy
+
+
+def _door_zones(site: _Site) -> Float[np.ndarray, "n 4"]:
+    """Rectangles before the doors, and in the openings themselves."""
+    zones = []
+    for door in site.doors:
+        is_in_y_wall = door.x1 - door.x0 > door.y1 - door.y0
+        dx, dy = (0.05, _DOOR_ZONE) if is_in_y_wall else (_DOOR_ZONE, 0.05)
+        zones.append((door.x0 - dx, door.y0 - dy, door.x1 + dx, door.y1 + dy))
+    return np.array(zones, dtype=np.float64).reshape(-1, 4)
+
+
+def _overlaps(rect: Float[np.ndarray, "4"], others: Float[np.ndarray, "n 4"]) -> np.ndarray:
+    """(n,) whether the inside of `rect` meets the inside of each of the others."""
+    eps = 1e-9
+    return (
+        (rect[0] < others[:, 2] - eps)
+        & (rect[2] > others[:, 0] + eps)
+        & (rect[1] < others[:, 3] - eps)
+        & (rect[3] > others[:, 1] + eps)
+    )
+
+
+def _ordered(
+    rng: np.random.Generator, site: _Site, extents: Float[np.ndarray, "n 4"], fits: np.ndarray, is_central: bool
+) -> np.ndarray:
+    """The fitting candidates by preference: corners before the middle of a wall, the middle for what stands free."""
+    room, rects = site.room, extents[fits]
+    to_wall_x = np.minimum(rects[:, 0] - room.x0, room.x1 - rects[:, 2])
+    to_wall_y = np.minimum(rects[:, 1] - room.y0, room.y1 - rects[:, 3])
+    to_corner = np.minimum(np.maximum(to_wall_x, to_wall_y), 0.8)
+    score = -np.minimum(to_wall_x, to_wall_y) if is_central else to_corner
+    return fits[np.argsort(score + rng.uniform(0.0, 0.9, size=len(fits)), kind="stable")]
+
+
+def _turned(boxes: Float[np.ndarray, "n k"], width: float, depth: float, facing: int) -> Float[np.ndarray, "n k"]:
+    """Boxes (x0 y0 z0 x1 y1 z1) or surfaces (x0 y0 x1 y1 z) of a frame width x depth, turned to `facing`."""
+    out = boxes.copy()
+    x0, y0, x1, y1 = (0, 1, 3, 4) if boxes.shape[1] == 6 else (0, 1, 2, 3)
+    if facing == 3:
+        out[:, [x0, x1]] = width - boxes[:, [x1, x0]]
+        out[:, [y0, y1]] = depth - boxes[:, [y1, y0]]
+    elif facing == 0:
+        out[:, [x0, x1]] = boxes[:, [y0, y1]]
+        out[:, [y0, y1]] = width - boxes[:, [x1, x0]]
+    elif facing == 2:
+        out[:, [x0, x1]] = depth - boxes[:, [y1, y0]]
+        out[:, [y0, y1]] = boxes[:, [x0, x1]]
+    return out
+
+
+def _shifted(boxes: Float[np.ndarray, "n k"], x: float, y: float) -> Float[np.ndarray, "n k"]:
+    offset = [x, y, 0.0, x, y, 0.0] if boxes.shape[1] == 6 else [x, y, x, y, 0.0]
+    return boxes + offset
+
+
+def _build(room: Room, group: Group, index: int, placed_at: tuple[int, float, float], piece_id: int) -> Furniture:
+    """One piece of a placed group in the map frame."""
+    facing, x, y = placed_at
+    piece = group.pieces[index]
+    kind = FURNITURE[piece.category]
+    parts, tops = kind.build(piece.width, piece.depth, kind.height)
+    frame = []
+    for shapes, columns in (
+        (parts, 6),
+        (tops, 5),
+        ([(0.0, 0.0, 0.0, piece.width, piece.depth, kind.height)], 6),
+    ):
+        local = np.array(shapes, dtype=np.float64).reshape(-1, columns)
+        in_group = _shifted(_turned(local, piece.width, piece.depth, piece.facing), piece.x, piece.y)
+        frame.append(np.round(_shifted(_turned(in_group, group.width, group.depth, facing), x, y), 4))
+    boxes, surfaces, footprint = frame
+    x0, y0, _, x1, y1, _ = footprint[0].tolist()
+    turned = (facing + piece.facing - 1) % 4
+    return Furniture(piece_id, piece.category, room.id, x0, y0, x1, y1, boxes, surfaces, turned)
+
+
+def _leaves_ways(site: _Site, pieces: list[Furniture]) -> bool:
+    """Whether all doors stay connected and a body can still come close to everything that carries things."""
+    standing = [f for f in pieces if f.blocks_floor]
+    rects = np.array([(f.x0, f.y0, f.x1, f.y1) for f in standing]).reshape(-1, 4)
+    cells = reachable_cells(site.room, rects, site.doors)
+    if cells is None:
+        return False
+    rows, columns = np.nonzero(cells)
+    x, y = site.room.x0 + CELL * (columns + 0.5), site.room.y0 + CELL * (rows + 0.5)
+    for f in standing:
+        if len(f.surfaces) and f.category != "chair":
+            x0, y0, x1, y1 = front(f, _APPROACH)
+            if not ((x > x0) & (x < x1) & (y > y0) & (y < y1)).any():
+                return False
+    return True
+
+
+def front(f: Furniture, reach: float) -> tuple[float, float, float, float]:
+    """The rectangle [m] of the floor from which things on the piece can be seen and taken."""
+    if FURNITURE[f.category].any_side:
+        return f.x0 - reach, f.y0 - reach, f.x1 + reach, f.y1 + reach
+    return (
+        (f.x1, f.y0, f.x1 + reach, f.y1),
+        (f.x0, f.y1, f.x1, f.y1 + reach),
+        (f.x0 - reach, f.y0, f.x0, f.y1),
+        (f.x0, f.y0 - reach, f.x1, f.y0),
+    )[f.facing]
