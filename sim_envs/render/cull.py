@@ -22,12 +22,12 @@ def _box_rectangle(box, camera):
     """Conservative pixel rectangle (u0, v0, u1, v1) of a box in front of the near plane; empty if u0 > u1."""
     corner = np.empty((8, 3))
     for i in range(8):
-        dx = box[3 * (i & 1)] - camera.position[0]
-        dy = box[1 + 3 * (i >> 1 & 1)] - camera.position[1]
-        dz = box[2 + 3 * (i >> 2)] - camera.position[2]
-        for k in range(3):
-            R = camera.rotation
-            corner[i, k] = R[0, k] * dx + R[1, k] * dy + R[2, k] * dz
+        dx = box[3 * (i & 1)] - camera.x
+        dy = box[1 + 3 * (i >> 1 & 1)] - camera.y
+        dz = box[2 + 3 * (i >> 2)] - camera.z
+        corner[i, 0] = camera.right[0] * dx + camera.right[1] * dy + camera.right[2] * dz
+        corner[i, 1] = camera.down[0] * dx + camera.down[1] * dy + camera.down[2] * dz
+        corner[i, 2] = camera.forward[0] * dx + camera.forward[1] * dy + camera.forward[2] * dz
     u0, v0, u1, v1 = np.inf, np.inf, -np.inf, -np.inf
     for i in range(8):
         for bit in range(4):  # bit 3: the corner itself; bits 0-2: where the edge to a neighbour pierces the near plane
@@ -53,23 +53,29 @@ def _box_rectangle(box, camera):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
+def _open(rectangles, room, camera):
+    rectangles[room, 0], rectangles[room, 1] = 0.0, 0.0
+    rectangles[room, 2], rectangles[room, 3] = camera.width - 1.0, camera.height - 1.0
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
 def _rooms_of_camera(portals, camera, rectangles):
     """Open the whole image for the rooms that the camera stands in; False if it stands in none."""
-    x, y, z = camera.position
+    x, y, z = camera.x, camera.y, camera.z
     if not portals.z_range[0] <= z <= portals.z_range[1]:
         return False
-    full = np.array([0.0, 0.0, camera.width - 1.0, camera.height - 1.0])
     found = False
     for r in range(portals.rooms.shape[0]):
         x0, y0, x1, y1 = portals.rooms[r]
         if x0 <= x <= x1 and y0 <= y <= y1:
-            rectangles[r] = full
+            _open(rectangles, r, camera)
             found = True
     for d in range(portals.boxes.shape[0]):
         box = portals.boxes[d]
         if box[0] <= x <= box[3] and box[1] <= y <= box[4]:
-            rectangles[portals.links[d, 0]] = full
-            rectangles[portals.links[d, 1]] = full
+            _open(rectangles, portals.links[d, 0], camera)
+            _open(rectangles, portals.links[d, 1], camera)
             found = True
     return found
 
@@ -80,22 +86,21 @@ def visible_rooms(portals, camera):
     """Pixel rectangle (r, 4) through which each room is seen, empty (u0 > u1) if it is not."""
     n_rooms, n_doors = portals.rooms.shape[0], portals.boxes.shape[0]
     rectangles = np.empty((n_rooms, 4))
-    rectangles[:, :2], rectangles[:, 2:] = np.inf, -np.inf
+    for r in range(n_rooms):
+        rectangles[r, 0], rectangles[r, 1], rectangles[r, 2], rectangles[r, 3] = np.inf, np.inf, -np.inf, -np.inf
     if not _rooms_of_camera(portals, camera, rectangles):
-        rectangles[:, :2] = 0.0
-        rectangles[:, 2], rectangles[:, 3] = camera.width - 1.0, camera.height - 1.0
+        for r in range(n_rooms):
+            _open(rectangles, r, camera)
         return rectangles
-    openings = np.empty((n_doors, 4))
-    for d in range(n_doors):
-        openings[d] = _box_rectangle(portals.boxes[d], camera)
+    openings = [_box_rectangle(portals.boxes[d], camera) for d in range(n_doors)]
     changed = True
     while changed:  # rectangles only grow and have whole-pixel corners, so this ends
         changed = False
         for d in range(n_doors):
             for side in range(2):
                 seen, beyond = rectangles[portals.links[d, side]], rectangles[portals.links[d, 1 - side]]
-                u0, v0 = max(seen[0], openings[d, 0]), max(seen[1], openings[d, 1])
-                u1, v1 = min(seen[2], openings[d, 2]), min(seen[3], openings[d, 3])
+                u0, v0 = max(seen[0], openings[d][0]), max(seen[1], openings[d][1])
+                u1, v1 = min(seen[2], openings[d][2]), min(seen[3], openings[d][3])
                 inside = u0 >= beyond[0] and v0 >= beyond[1] and u1 <= beyond[2] and v1 <= beyond[3]
                 if u0 > u1 or v0 > v1 or inside:
                     continue
@@ -126,10 +131,14 @@ def visible_parts(scene, portals, camera):
             u1, v1 = min(u1, rectangles[room, 2]), min(v1, rectangles[room, 3])
         if u0 > u1 or v0 > v1:
             continue
-        d2 = 0.0
-        for k in range(3):
-            d = max(box[k] - camera.position[k], camera.position[k] - box[k + 3], 0.0)
-            d2 += d * d
-        found[n], distance[n] = p, d2
+        dx = max(box[0] - camera.x, camera.x - box[3], 0.0)
+        dy = max(box[1] - camera.y, camera.y - box[4], 0.0)
+        dz = max(box[2] - camera.z, camera.z - box[5], 0.0)
+        key = dx * dx + dy * dy + dz * dz
+        i = n  # insertion keeps the order of equal distances, and a few hundred parts are few
+        while i > 0 and distance[i - 1] > key:
+            found[i], distance[i] = found[i - 1], distance[i - 1]
+            i -= 1
+        found[i], distance[i] = p, key
         n += 1
-    return found[:n][np.argsort(distance[:n], kind="mergesort")]
+    return found[:n]

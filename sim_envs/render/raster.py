@@ -18,15 +18,13 @@ from embmem.sim_envs.render.scene import NEAR
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _to_camera(corner, camera):
-    dx = corner[0] - camera.position[0]
-    dy = corner[1] - camera.position[1]
-    dz = corner[2] - camera.position[2]
-    R = camera.rotation
+def _to_camera(x, y, z, camera):
+    x, y, z = x - camera.x, y - camera.y, z - camera.z
+    r, d, f = camera.right, camera.down, camera.forward
     return (
-        R[0, 0] * dx + R[1, 0] * dy + R[2, 0] * dz,
-        R[0, 1] * dx + R[1, 1] * dy + R[2, 1] * dz,
-        R[0, 2] * dx + R[1, 2] * dy + R[2, 2] * dz,
+        r[0] * x + r[1] * y + r[2] * z,
+        d[0] * x + d[1] * y + d[2] * z,
+        f[0] * x + f[1] * y + f[2] * z,
     )
 
 
@@ -124,11 +122,9 @@ def _fill(inverse, ids, first, step, triangle):
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def _draw(corners, triangle, camera, inverse, ids):
-    p, q, r = (
-        _to_camera(corners[0], camera),
-        _to_camera(corners[1], camera),
-        _to_camera(corners[2], camera),
-    )
+    p = _to_camera(corners[0, 0], corners[0, 1], corners[0, 2], camera)
+    q = _to_camera(corners[1, 0], corners[1, 1], corners[1, 2], camera)
+    r = _to_camera(corners[2, 0], corners[2, 1], corners[2, 2], camera)
     first, last = _row_range(p, q, r, camera)
     if first > last:
         return
@@ -158,9 +154,8 @@ def rasterise(scene, parts, camera, inverse, ids):
     """Fill `inverse` (1/z [1/m], 0 = nothing) and `ids` (triangle, -1 = nothing) with the visible surfaces."""
     inverse[:] = 0.0
     ids[:] = -1
-    x, y, z = camera.position
     for part in parts:
         for t in range(scene.part_start[part], scene.part_start[part + 1]):
             plane = scene.planes[t]
-            if plane[0] * x + plane[1] * y + plane[2] * z + plane[3] > 0.0:
+            if plane[0] * camera.x + plane[1] * camera.y + plane[2] * camera.z + plane[3] > 0.0:
                 _draw(scene.corners[t], np.int32(t), camera, inverse, ids)

@@ -19,26 +19,24 @@ _BACKGROUND = 20  # grey level where nothing was hit
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _texture_axes(plane):
-    """The two map axes that span the pattern: those across the largest component of the normal."""
-    x, y, z = abs(plane[0]), abs(plane[1]), abs(plane[2])
-    if z >= x and z >= y:
-        return 0, 1
-    if x >= y:
-        return 2, 1
-    return 2, 0
+def _along(axis, row, first, camera):
+    """One map coordinate of a pixel run in texels, as (start, offset, slope): start + z (offset + slope i)."""
+    position = (camera.x, camera.y, camera.z)
+    slope = camera.right[axis] / camera.fx
+    v = (row - camera.cy) / camera.fy
+    offset = (first - camera.cx) * slope + camera.down[axis] * v + camera.forward[axis]
+    start = position[axis] % PERIOD
+    return np.float32(start * _TEXELS + _SHIFT), np.float32(offset * _TEXELS), np.float32(slope * _TEXELS)
 
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _along(axis, row, first, camera):
-    """One map coordinate of a pixel run in texels, as start + z * (offset + slope * i)."""
-    R = camera.rotation
-    slope = R[axis, 0] / camera.fx
-    v = (row - camera.cy) / camera.fy
-    offset = (first - camera.cx) * slope + R[axis, 1] * v + R[axis, 2]
-    start = camera.position[axis] % PERIOD
-    return np.float32(start * _TEXELS + _SHIFT), np.float32(offset * _TEXELS), np.float32(slope * _TEXELS)
+def _texture_frame(nx, ny, nz, row, first, camera):
+    """Both texture coordinates of a run: the map axes across the largest component of the normal."""
+    x, y, z = abs(nx), abs(ny), abs(nz)
+    if z >= x and z >= y:
+        return _along(0, row, first, camera), _along(1, row, first, camera)
+    return _along(2, row, first, camera), _along(1 if x >= y else 0, row, first, camera)
 
 
 @njit(cache=True, error_model="numpy")
@@ -69,9 +67,8 @@ def _look_up(texture, texel, contrast):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _paint(rgb, inverse, brightness, lit):
+def _paint(rgb, inverse, brightness, red, green, blue):
     """Colour times brightness times the falloff with distance, as interleaved bytes."""
-    red, green, blue = lit[0], lit[1], lit[2]
     top = np.float32(255.0)
     for i in range(inverse.size):
         w2 = inverse[i] * inverse[i]
@@ -105,23 +102,6 @@ def resolve_geometry(scene, inverse, ids, depth, semantic, instance):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _shade(rgb, inverse, row, first, triangle, scene, camera, textures, features, texel, brightness):
-    """Colour one run of pixels that show the same triangle."""
-    plane, kind = scene.planes[triangle], scene.pattern[triangle]
-    a0, a1 = _texture_axes(plane)
-    x, y, z = camera.position
-    distance = plane[0] * x + plane[1] * y + plane[2] * z + plane[3]
-    # A pixel covers z^2 / (f distance) metres of the plane; the pattern fades where that exceeds its structure.
-    gain = np.float32(features[kind] * camera.fx * distance)
-    n = inverse.size
-    along_a0, along_a1 = _along(a0, row, first, camera), _along(a1, row, first, camera)
-    _texels(inverse, texel[:n], brightness[:n], along_a0, along_a1, gain)
-    _look_up(textures[kind], texel[:n], brightness[:n])
-    _paint(rgb, inverse, brightness[:n], scene.lit[triangle])
-
-
-@njit(cache=True, error_model="numpy")
-@no_type_check
 def resolve_colour(scene, camera, textures, features, inverse, ids, rgb):
     """Shaded colours of the visible triangles; `rgb` is (h, 3 w), `textures` (k, texels)."""
     width = ids.shape[1]
@@ -133,10 +113,18 @@ def resolve_colour(scene, camera, textures, features, inverse, ids, rgb):
             end = first + 1
             while end < width and ids[row, end] == t:
                 end += 1
-            out = rgb[row, 3 * first : 3 * end]
+            out, near, n = rgb[row, 3 * first : 3 * end], inverse[row, first:end], end - first
             if t < 0:
                 out[:] = _BACKGROUND
             else:
-                near = inverse[row, first:end]
-                _shade(out, near, row, first, t, scene, camera, textures, features, texel, brightness)
+                nx, ny, nz, o = scene.planes[t, 0], scene.planes[t, 1], scene.planes[t, 2], scene.planes[t, 3]
+                distance = nx * camera.x + ny * camera.y + nz * camera.z + o
+                kind = scene.pattern[t]
+                # A pixel covers z^2 / (f distance) metres of the plane: the pattern fades where that exceeds
+                # its structure.
+                gain = np.float32(features[kind] * camera.fx * distance)
+                frame = _texture_frame(nx, ny, nz, row, first, camera)
+                _texels(near, texel[:n], brightness[:n], frame[0], frame[1], gain)
+                _look_up(textures[kind], texel[:n], brightness[:n])
+                _paint(out, near, brightness[:n], scene.lit[t, 0], scene.lit[t, 1], scene.lit[t, 2])
             first = end

@@ -41,10 +41,14 @@ class Portals(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """A pinhole camera in the map frame."""
+    """A pinhole camera in the map frame. Scalars only: numba counts references of every array it hands around."""
 
-    position: np.ndarray  # (3,) float64
-    rotation: np.ndarray  # (3, 3) float64, camera -> map
+    x: float  # position [m]
+    y: float
+    z: float
+    right: tuple[float, float, float]  # the camera's axes in the map frame, columns of T_map_camera
+    down: tuple[float, float, float]
+    forward: tuple[float, float, float]
     width: int
     height: int
     fx: float
@@ -55,16 +59,20 @@ class Camera(NamedTuple):
 
 def make_camera(T_map_camera: Float[np.ndarray, "4 4"], intrinsics: Intrinsics) -> Camera:
     """The kernels' form of a pose and its intrinsics."""
-    T = np.ascontiguousarray(T_map_camera, dtype=np.float64)
+    T = [[float(value) for value in row] for row in T_map_camera]
     return Camera(
-        T[:3, 3].copy(),
-        np.ascontiguousarray(T[:3, :3]),
-        intrinsics.width,
-        intrinsics.height,
-        float(intrinsics.fx),
-        float(intrinsics.fy),
-        float(intrinsics.cx),
-        float(intrinsics.cy),
+        x=T[0][3],
+        y=T[1][3],
+        z=T[2][3],
+        right=(T[0][0], T[1][0], T[2][0]),
+        down=(T[0][1], T[1][1], T[2][1]),
+        forward=(T[0][2], T[1][2], T[2][2]),
+        width=intrinsics.width,
+        height=intrinsics.height,
+        fx=float(intrinsics.fx),
+        fy=float(intrinsics.fy),
+        cx=float(intrinsics.cx),
+        cy=float(intrinsics.cy),
     )
 
 
