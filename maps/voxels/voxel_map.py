@@ -1,0 +1,265 @@
+"""Occupancy of space: what is solid, what is free, what was never seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial import cKDTree
+
+from embmem.errors import InputError
+from embmem.geometry import invert_pose
+from embmem.maps.states import check_header, checked_array, checked_numbers
+from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, SIDE, UNKNOWN, VOLUME, BlockPool, unpack
+from embmem.maps.voxels.cast import cast_rays, list_voxels, lookup
+from embmem.maps.voxels.integrate import box_of_ends, fold, touched_blocks, update_table
+from embmem.maps.voxels.project import depth_ends, mark_ends, mark_free
+from embmem.maps.voxels.rays import mark_rays, point_ends
+from embmem.maps.voxels.resample import moved_blocks
+from embmem.observation import Observation
+from embmem.protocols import Deformation, LayerState
+from embmem.records import Hit, Query
+
+MAX_REACH = 400  # voxels; the local grid of one frame covers twice that, longer rays would need tiling
+PARAMS = ("resolution", "hit", "miss", "low", "high", "max_range")
+
+
+@dataclass(eq=False)
+class VoxelMap:
+    """Log-odds occupancy on a sparse grid, in the `map` frame (metres, z up).
+
+    A frame updates each voxel at most once: `hit` where something was measured, else `miss` where it was seen through.
+    For a point cloud that is what a ray to the centre of each end voxel passes; for a depth image, the voxels whose
+    centre is nearer than what its pixel measured. Log-odds are clamped so that the map can still change its mind
+    (Hornung et al., OctoMap, Autonomous Robots 2013, eq. 4) and kept in steps of 1/32.
+    """
+
+    kind: ClassVar[str] = "voxels"
+    version: ClassVar[int] = 1
+
+    resolution: float = 0.05  # edge of a voxel [m]
+    hit: float = 0.85  # log-odds added by an endpoint
+    miss: float = -0.4  # log-odds added by a pass-through
+    low: float = -2.0  # clamp
+    high: float = 3.5  # clamp
+    max_range: float = 5.0  # [m]; of what is farther only the free space up to here is used
+    blocks: BlockPool = field(default_factory=BlockPool, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not (self.resolution > 0 and 0 < self.max_range <= MAX_REACH * self.resolution):
+            raise ValueError(f"need resolution > 0 and 0 < max_range <= {MAX_REACH} voxels, got {self}")
+        if not -127 / SCALE <= self.low <= self.miss < 0 < self.hit <= self.high <= 127 / SCALE:
+            raise ValueError(f"need -3.9 <= low <= miss < 0 < hit <= high <= 3.9, got {self}")
+        if min(self.hit, -self.miss) < 1 / SCALE:
+            raise ValueError(f"hit and miss must be at least 1/32, got {self}")
+        self._updates = update_table(self.hit, self.miss, self.low, self.high)
+        self._words = np.zeros(0, dtype=np.uint64)  # the local grid's marks, all zero between frames
+        self._ends = np.empty((0, 4), dtype=np.int32)
+        self._reach = np.empty((0, 0), dtype=np.float32)
+        self._tree: tuple[int, cKDTree] | None = None
+        self._n_frames = 0
+
+    def observe(self, observation: Observation) -> None:
+        """Integrate the depth image; without one nothing happens."""
+        if observation.depth is None:
+            return
+        k, T = observation.intrinsics, np.ascontiguousarray(observation.T_map_camera, dtype=np.float64)
+        self._check_origin(T[:3, 3])
+        self._make_room(observation.depth.size)
+        if self._reach.shape != observation.depth.shape:
+            self._reach = np.empty(observation.depth.shape, dtype=np.float32)
+        focal = (float(k.fx), float(k.fy), float(k.cx), float(k.cy))
+        # a surface point at least half a diagonal behind a voxel's centre is outside of the voxel
+        limits = (float(self.resolution), float(self.max_range), self.resolution * np.sqrt(3.0) / 2.0)
+        n, farthest = depth_ends(observation.depth, focal, T, limits, self._ends, self._reach)
+        # a pixel's rays spread by half a pixel around the one whose end voxel bounds the box
+        spread = self.max_range * 0.5 / min(k.fx, k.fy)
+        low, shape, marks = self._open_grid(n, T[:3, 3], padding=int(spread / self.resolution) + 1)
+        mark_ends(marks, shape, low * SIDE, self._ends, n)
+        T_camera_voxel = invert_pose(T)[:3]
+        T_camera_voxel[:, 3] += T_camera_voxel[:, :3] @ ((low * SIDE + 0.5) * self.resolution)
+        T_camera_voxel[:, :3] *= self.resolution
+        mark_free(marks, shape, self._reach, farthest, focal, T_camera_voxel)
+        self._close_grid(low, shape, observation.stamp)
+
+    def integrate(self, points: Float[np.ndarray, "n 3"], origin: Float[np.ndarray, "3"], stamp: float = 0.0) -> None:
+        """Integrate points [m] seen from `origin` at `stamp` [s]; points that are not finite are skipped."""
+        origin = np.asarray(origin, dtype=np.float64)
+        self._check_origin(origin)
+        self._make_room(len(points))
+        cloud = np.asarray(points, dtype=np.float64)
+        n = point_ends(cloud, origin, self.resolution, self.max_range, self._ends)
+        low, shape, marks = self._open_grid(n, origin, padding=0)
+        mark_rays(marks, shape, low * SIDE, self._ends, n, origin / self.resolution)
+        self._close_grid(low, shape, stamp)
+
+    def occupied(self) -> Float[np.ndarray, "n 3"]:
+        """Centres of the occupied voxels [m], in a fixed order."""
+        return self._centres(1, 127)[0]
+
+    def free(self) -> Float[np.ndarray, "n 3"]:
+        """Centres of the voxels that are known to be free [m], in a fixed order."""
+        return self._centres(-127, 0)[0]
+
+    def log_odds(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        """Log-odds of occupancy at the points [m], NaN where nothing is known; occupied is > 0."""
+        inside = np.isfinite(points).all(axis=1)
+        voxels = np.floor(np.where(inside[:, None], points, 0.0) / self.resolution)
+        inside &= (np.abs(voxels) < AXIS_LIMIT * SIDE).all(axis=1)
+        voxels[~inside] = 0
+        values = np.empty(len(points), dtype=np.int8)
+        lookup(self.blocks.table, self.blocks.keys, self.blocks.cells, voxels.astype(np.int64), values)
+        return np.where(inside & (values != UNKNOWN), values / SCALE, np.nan)
+
+    def cast(
+        self, origins: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"], max_range: float
+    ) -> Float[np.ndarray, " n"]:
+        """Distance [m] along each ray to the face of the first occupied voxel, inf if none within `max_range`.
+
+        Raises:
+            ValueError: if a direction has no length, a number is not finite or an origin is out of range.
+        """
+        lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+        if not (np.isfinite(origins).all() and np.isfinite(lengths).all() and (lengths > 0).all()):
+            raise ValueError("rays need finite origins and directions of some length")
+        if not 0 <= max_range < AXIS_LIMIT * self.resolution or (np.abs(origins) >= AXIS_LIMIT * self.resolution).any():
+            raise ValueError(f"max_range and origins must lie within {AXIS_LIMIT * self.resolution} m")
+        distances = np.empty(len(origins))
+        pool = self.blocks
+        starts = np.ascontiguousarray(origins / self.resolution, dtype=np.float64)
+        units = np.ascontiguousarray(directions / lengths, dtype=np.float64)
+        cast_rays(pool.table, pool.keys, pool.cells, starts, units, max_range / self.resolution, distances)
+        return distances * self.resolution
+
+    def nearest_occupied(
+        self, points: Float[np.ndarray, "n 3"]
+    ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
+        """(centre, distance) [m] of the occupied voxel nearest to each point; NaN and inf on an empty map."""
+        centres = self.occupied() if self._tree is None or self._tree[0] != self.blocks.revision else None
+        if centres is not None:
+            self._tree = (self.blocks.revision, cKDTree(centres))
+        tree = self._tree[1] if self._tree is not None else cKDTree(np.empty((0, 3)))
+        if tree.n == 0:
+            return np.full((len(points), 3), np.nan), np.full(len(points), np.inf)
+        distances, index = tree.query(points)
+        return tree.data[index], distances
+
+    def query(self, query: Query) -> list[Hit]:
+        """Occupied voxels nearest to `query.near`, last updated in the time asked for; they have no names."""
+        if query.near is None or query.entity or query.place or query.kind not in (None, self.kind):
+            return []
+        centres, rows = self._centres(1, 127)
+        stamps = self.blocks.stamps[rows]
+        distances = np.linalg.norm(centres - query.near, axis=1)
+        match = (distances <= query.radius) & (query.since <= stamps) & (stamps < query.until)
+        best = np.flatnonzero(match)[np.argsort(distances[match], kind="stable")][: query.k]
+        odds = self.log_odds(centres[best])
+        return [
+            Hit(
+                score=-float(distances[i]),
+                why=f"occupied voxel {distances[i]:.2f} m away",
+                layer=self.kind,
+                stamp=float(stamps[i]),
+                position=centres[i],
+                detail={"log_odds": float(value)},
+            )
+            for i, value in zip(best, odds, strict=True)
+        ]
+
+    def tick(self, stamp: float) -> None:
+        """Nothing decays here: only looking again changes occupancy."""
+
+    def deform(self, deformation: Deformation) -> None:
+        """Move every block with the keyframe nearest to its last update."""
+        if len(deformation.stamps) == 0 or self.blocks.n == 0:
+            return
+        pool = self.blocks
+        self.blocks = moved_blocks(pool, deformation.at(pool.stamps[: pool.n]), self.resolution)
+        self.blocks.revision = pool.revision + 1
+        self.blocks.revisions[: self.blocks.n] = self.blocks.revision
+
+    def stats(self) -> dict[str, float]:
+        """Blocks, voxels known and occupied, frames integrated since construction, bytes of RAM."""
+        cells = self.blocks.cells[: self.blocks.n]
+        return {
+            "blocks": float(self.blocks.n),
+            "known": float(np.count_nonzero(cells != UNKNOWN)),
+            "occupied": float(np.count_nonzero(cells > 0)),
+            "frames": float(self._n_frames),
+            "bytes": float(self.blocks.n_bytes() + self._words.nbytes + self._ends.nbytes + self._reach.nbytes),
+        }
+
+    def save(self) -> LayerState:
+        """The blocks in ascending order of their keys."""
+        order = self.blocks.order()
+        arrays = {
+            "keys": self.blocks.keys[order],
+            "cells": self.blocks.cells[order],
+            "stamps": self.blocks.stamps[order],
+        }
+        return LayerState(self.kind, self.version, {name: getattr(self, name) for name in PARAMS}, arrays)
+
+    @classmethod
+    def load(cls, state: LayerState) -> VoxelMap:
+        """The map that was saved.
+
+        Raises:
+            InputError: if the state is of another kind, a newer version or malformed.
+        """
+        check_header(state, cls.kind, cls.version)
+        try:
+            voxels = cls(**checked_numbers(state, PARAMS))
+        except ValueError as error:
+            raise InputError(f"layer {cls.kind!r}: {error}") from error
+        keys = checked_array(state, "keys", np.int64, (None,))
+        cells = checked_array(state, "cells", np.int8, (len(keys), VOLUME))
+        stamps = checked_array(state, "stamps", np.float64, (len(keys),))
+        if len(keys) and (keys[0] < 0 or (np.diff(keys) <= 0).any()):
+            raise InputError(f"the block keys of layer {cls.kind!r} are not ascending")
+        low, high = voxels._updates.min(axis=1)[1], voxels._updates.max(axis=1)[2]
+        if ((cells != UNKNOWN) & ((cells < low) | (cells > high))).any():
+            raise InputError(f"layer {cls.kind!r} holds log-odds outside its clamps")
+        voxels.blocks = BlockPool.from_rows(keys, cells, stamps)
+        return voxels
+
+    def _centres(self, lowest: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
+        """(centres (n, 3) [m], rows of their blocks) of the voxels with a byte in [lowest, highest]."""
+        pool = self.blocks
+        coordinates = unpack(pool.keys[: pool.n])
+        voxels, rows = list_voxels(pool.order(), coordinates, pool.cells, lowest, highest)
+        return (voxels + 0.5) * self.resolution, rows
+
+    def _check_origin(self, origin: np.ndarray) -> None:
+        limit = (AXIS_LIMIT - MAX_REACH) * self.resolution
+        if not (np.abs(origin) < limit).all():
+            raise ValueError(f"the sensor must be within {limit:.0f} m of the map's origin, got {origin}")
+
+    def _make_room(self, n: int) -> None:
+        if len(self._ends) < n:
+            self._ends = np.empty((n, 4), dtype=np.int32)
+
+    def _open_grid(
+        self, n: int, origin: np.ndarray, *, padding: int
+    ) -> tuple[np.ndarray, tuple[int, int, int], np.ndarray]:
+        """(corner in blocks, shape in voxels, marks) of a grid over the first n end voxels and the origin."""
+        start = np.floor(origin / self.resolution).astype(np.int64)
+        low, high = box_of_ends(self._ends, n, start, padding)
+        x, y, z = (int(side) * SIDE for side in high - low + 1)
+        n_words = x * y * z // SIDE
+        if len(self._words) < n_words:
+            self._words = np.zeros(n_words, dtype=np.uint64)
+        return low, (x, y, z), self._words.view(np.uint8)
+
+    def _close_grid(self, low: np.ndarray, shape: tuple[int, int, int], stamp: float) -> None:
+        """Fold the marks into the blocks; the marks are zero again afterwards."""
+        x, y, z = shape
+        words = self._words[: x * y * z // SIDE].reshape(x, y, z // SIDE)
+        touched = touched_blocks(words, shape)
+        pool = self.blocks
+        pool.reserve(len(touched))
+        pool.revision += 1
+        self._n_frames += 1
+        arrays = (pool.table, pool.keys, pool.cells, pool.stamps, pool.revisions)
+        pool.n = fold(words, touched, low, arrays, self._updates, pool.n, float(stamp), pool.revision)
