@@ -53,7 +53,7 @@ def score(
     """
     if len(path) == 0:
         raise ValueError("a path needs at least its start")
-    if not threshold > 0 or not min(distance_to_goal, distance_min, shortest) >= 0:
+    if not threshold > 0 or not all(d >= 0 for d in (distance_to_goal, distance_min, shortest)):
         raise ValueError(
             f"need threshold > 0 and distances >= 0, got {threshold}, {distance_to_goal}, {distance_min}, {shortest}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -29,7 +30,7 @@ class PlaceGraph:
     def __init__(
         self,
         edges: Iterable[tuple[Place, Place, float]],
-        positions: Mapping[Place, Sequence[float]],
+        positions: Mapping[Any, Sequence[int | float] | np.ndarray],
         *,
         is_directed: bool = False,
     ) -> None:

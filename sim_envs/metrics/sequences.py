@@ -12,6 +12,8 @@ from jaxtyping import Float
 def dtw(cost: Float[np.ndarray, "n m"]) -> float:
     """The least summed cost of a monotonic alignment, from the cost of each pair; exact.
 
+    A pair of infinite cost is never aligned; inf comes back if there is no other way.
+
     Steps are (1, 0), (0, 1), (1, 1) with equal weight (Müller, Information Retrieval for Music and Motion, 2007,
     chapter 4), which is what every nDTW of the navigation literature uses.
 
@@ -19,8 +21,13 @@ def dtw(cost: Float[np.ndarray, "n m"]) -> float:
         ValueError: if a sequence is empty.
     """
     _refuse_empty(cost.shape)
+    is_way = np.isfinite(cost)
+    # fastdtw cannot take infinities: a price above that of all allowed pairs together stands for "no way".
+    no_way = float(cost[is_way].sum()) + 1.0
+    finite = np.where(is_way, cost, no_way)
     rows, columns = np.arange(cost.shape[0]), np.arange(cost.shape[1])
-    return float(fastdtw.dtw(rows, columns, dist=lambda i, j: float(cost[int(i), int(j)]))[0])
+    total = float(fastdtw.dtw(rows, columns, dist=lambda i, j: float(finite[int(i), int(j)]))[0])
+    return total if total < no_way else np.inf
 
 
 def dtw_points(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], *, radius: int | None = None) -> float:

@@ -80,7 +80,7 @@ def bootstrap_curve(
 
 def paired_difference(
     a: Float[np.ndarray, " n"],
-    b: Float[np.ndarray, " n"],
+    b: Float[np.ndarray, " m"],
     clusters: Sequence[Any] | np.ndarray | None = None,
     *,
     rng: np.random.Generator,
@@ -93,7 +93,7 @@ def paired_difference(
     return bootstrap_mean(a - b, clusters, rng=rng, n=n, confidence=confidence)
 
 
-def mcnemar(a: Bool[np.ndarray, " n"], b: Bool[np.ndarray, " n"]) -> float:
+def mcnemar(a: Bool[np.ndarray, " n"], b: Bool[np.ndarray, " m"]) -> float:
     """The exact two-sided p that `a` and `b` succeed equally often on the same episodes (McNemar 1947).
 
     Only episodes where they disagree count; their split is binomial with 1/2 if both are equally good. Episodes are
