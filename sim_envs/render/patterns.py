@@ -15,9 +15,9 @@ from scipy import ndimage
 PERIOD = 2.0  # [m] of map that one texture covers
 SIZE = 256  # texels along it
 NEUTRAL = 128  # the texel value that leaves a colour as it is
-PATTERNS = ("plain", "checker", "wood", "tiles", "plaster", "fabric")  # index = Mesh.pattern
+PATTERNS = ("plain", "checker", "wood", "tiles")  # index = Mesh.pattern
 # Structure smaller than this [m] dominates a pattern; it fades out where a pixel covers more (cheap antialiasing).
-FEATURE = np.array([1.0, 0.25, 0.06, 0.12, 0.05, 0.03], dtype=np.float32)
+FEATURE = np.array([0.08, 0.25, 0.06, 0.12], dtype=np.float32)
 
 
 def _noise(rng: np.random.Generator, sigma: tuple[float, float]) -> Float[np.ndarray, "s s"]:
@@ -35,7 +35,7 @@ def _cells(shape: tuple[int, int]) -> Float[np.ndarray, "s s"]:
 def _checker() -> Float[np.ndarray, "s s"]:
     """Squares of 0.5 m."""
     i = np.arange(SIZE) // (SIZE // 4)
-    return np.where((i[:, None] + i[None, :]) % 2 == 0, 0.16, -0.16)
+    return np.where((i[:, None] + i[None, :]) % 2 == 0, 0.12, -0.12)
 
 
 def _wood(rng: np.random.Generator) -> Float[np.ndarray, "s s"]:
@@ -56,23 +56,16 @@ def _tiles(rng: np.random.Generator) -> Float[np.ndarray, "s s"]:
     return tone + 0.012 * _noise(rng, (2.0, 2.0)) - 0.28 * (_cells((8, 8)) < 0.008)
 
 
-def _plaster(rng: np.random.Generator) -> Float[np.ndarray, "s s"]:
-    """Soft blotches and a fine grain."""
-    return 0.022 * _noise(rng, (12.0, 12.0)) + 0.018 * _noise(rng, (3.0, 3.0)) + 0.012 * _noise(rng, (0.8, 0.8))
-
-
-def _fabric(rng: np.random.Generator) -> Float[np.ndarray, "s s"]:
-    """A weave of 3 cm with uneven threads."""
-    phase = 2.0 * np.pi * np.arange(SIZE) / 4.0
-    weave = 0.05 * np.outer(np.sin(phase + 0.7), np.sin(phase + 0.7))
-    return weave + 0.04 * _noise(rng, (0.6, 5.0)) + 0.04 * _noise(rng, (5.0, 0.6))
+def _plain(rng: np.random.Generator) -> Float[np.ndarray, "s s"]:
+    """Plaster: soft blotches and a fine grain, so weak that a plain surface still looks plain."""
+    return 0.010 * _noise(rng, (12.0, 12.0)) + 0.008 * _noise(rng, (3.0, 3.0)) + 0.010 * _noise(rng, (0.8, 0.8))
 
 
 @cache
 def textures() -> UInt8[np.ndarray, "k s s"]:
     """One texture per name in `PATTERNS`: brightness relative to `NEUTRAL`; always the same bytes."""
     rng = np.random.default_rng(20)
-    layers = [np.zeros((SIZE, SIZE)), _checker(), _wood(rng), _tiles(rng), _plaster(rng), _fabric(rng)]
+    layers = [_plain(rng), _checker(), _wood(rng), _tiles(rng)]
     table = np.clip(NEUTRAL * (1.0 + np.stack(layers)), 0, 255).round().astype(np.uint8)
     table.flags.writeable = False
     return table

@@ -55,18 +55,20 @@ def _inverse_depth(p, q, r, camera):
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def _row_range(p, q, r, camera):
-    """First and last image row that the triangle may touch (first > last if none)."""
-    if min(p[2], q[2], r[2]) < NEAR:
-        if max(p[2], q[2], r[2]) < NEAR:
-            return 0, -1
-        return 0, camera.height - 1
-    u0, u1, u2 = p[0] / p[2], q[0] / q[2], r[0] / r[2]
-    left, right = -0.01 - camera.cx, camera.width - 0.99 - camera.cx
-    if max(u0, u1, u2) * camera.fx < left or min(u0, u1, u2) * camera.fx > right:
+    """First and last image row that the triangle may touch in front of the near plane (first > last if none)."""
+    u0, v0, u1, v1 = np.inf, np.inf, -np.inf, -np.inf
+    for a, b in ((p, q), (q, r), (r, p)):
+        if a[2] >= NEAR:
+            u, v = a[0] / a[2], a[1] / a[2]
+            u0, v0, u1, v1 = min(u0, u), min(v0, v), max(u1, u), max(v1, v)
+        if (a[2] >= NEAR) != (b[2] >= NEAR):
+            s = (NEAR - a[2]) / (b[2] - a[2])
+            u, v = (a[0] + s * (b[0] - a[0])) / NEAR, (a[1] + s * (b[1] - a[1])) / NEAR
+            u0, v0, u1, v1 = min(u0, u), min(v0, v), max(u1, u), max(v1, v)
+    if u1 * camera.fx + camera.cx < -0.01 or u0 * camera.fx + camera.cx > camera.width - 0.99:
         return 0, -1
-    v0, v1, v2 = p[1] / p[2], q[1] / q[2], r[1] / r[2]
-    first = np.ceil(min(v0, v1, v2) * camera.fy + camera.cy - 0.01)
-    last = np.floor(max(v0, v1, v2) * camera.fy + camera.cy + 0.01)
+    first = np.ceil(v0 * camera.fy + camera.cy - 0.01)
+    last = np.floor(v1 * camera.fy + camera.cy + 0.01)
     return int(min(max(first, 0.0), camera.height)), int(max(min(last, camera.height - 1.0), -1.0))
 
 

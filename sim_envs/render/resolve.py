@@ -12,7 +12,7 @@ from embmem.sim_envs.render.patterns import NEUTRAL, PERIOD, SIZE
 _TEXELS = np.float32(SIZE / PERIOD)  # per metre
 _SHIFT = np.float32(64 * SIZE)  # keeps texel coordinates positive, so that truncation is floor
 _PER_NEUTRAL = np.float32(1.0 / NEUTRAL)
-_DIM = np.float32(0.35)  # share of the light that falls off with distance
+_DIM = np.float32(0.3)  # share of the light that falls off with distance
 _DIM_W2 = np.float32(1.0 / 4.0**2)  # inverse square distance [1/m^2] at which half of that share is gone
 _BACKGROUND = 20  # grey level where nothing was hit
 

@@ -13,8 +13,8 @@ NEAR = 0.01  # [m] nothing nearer is drawn
 # Two bounces of a bright room instead of a sun: every one of the six box directions gets its own brightness,
 # so that edges between faces of one colour stay readable.
 _LIGHTS = np.array([[0.35, 0.25, 0.9], [-0.8, 0.45, 0.4], [0.5, -0.85, 0.15]])
-_LIGHT_WEIGHTS = np.array([0.30, 0.18, 0.12])
-_AMBIENT = 0.45
+_LIGHT_WEIGHTS = np.array([0.30, 0.20, 0.12])
+_AMBIENT = 0.68
 
 
 class Scene(NamedTuple):
