@@ -15,8 +15,8 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) of a PNG or JPEG file that is whole.
+def image_size(path: Path, *, is_u16: bool = False) -> tuple[int, int]:
+    """(width, height) of a PNG or JPEG file that is whole; with `is_u16`, of a 16-bit greyscale PNG.
 
     A PNG is walked chunk by chunk with its checksums (W3C PNG specification, section 5); a JPEG must have its frame
     header and its end marker. Decoding would take ten times longer, and its C libraries write to stderr.
@@ -29,13 +29,13 @@ def image_size(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     if data.startswith(_PNG_SIGNATURE):
-        return _png_size(data, path)
-    if data.startswith(b"\xff\xd8"):
+        return _png_size(data, path, is_u16=is_u16)
+    if data.startswith(b"\xff\xd8") and not is_u16:
         return _jpeg_size(data, path)
-    raise InputError(f"{path}: neither PNG nor JPEG ({len(data)} bytes)")
+    raise InputError(f"{path}: not {'a 16-bit PNG' if is_u16 else 'a PNG or JPEG'} ({len(data)} bytes)")
 
 
-def _png_size(data: bytes, path: Path) -> tuple[int, int]:
+def _png_size(data: bytes, path: Path, *, is_u16: bool) -> tuple[int, int]:
     at, size = len(_PNG_SIGNATURE), None
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -46,9 +46,12 @@ def _png_size(data: bytes, path: Path) -> tuple[int, int]:
         if zlib.crc32(data[at + 4 : end - 4]) != checksum:
             raise InputError(f"{path}: damaged PNG (checksum of chunk {kind.decode('latin-1')!r} is wrong)")
         if kind == b"IHDR":
-            size = struct.unpack_from(">II", data, at + 8)
+            width, height, bits, colour_type = struct.unpack_from(">IIBB", data, at + 8)
+            size = int(width), int(height)
+            if is_u16 and (bits, colour_type) != (16, 0):
+                raise InputError(f"{path}: expected 16-bit greyscale, got {bits} bits of PNG colour type {colour_type}")
         if kind == b"IEND" and size is not None:
-            return int(size[0]), int(size[1])
+            return size
         at = end
     raise InputError(f"{path}: truncated PNG ({len(data)} bytes)")
 

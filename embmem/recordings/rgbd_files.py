@@ -71,7 +71,7 @@ def read_intrinsics(path: Path, files: dict[int, dict[str, Path]]) -> Intrinsics
     for number in sorted(files):
         if "depth" in files[number]:
             try:
-                width, height = image_size(files[number]["depth"])
+                width, height = image_size(files[number]["depth"], is_u16=True)
             except InputError as error:
                 problem = error  # another frame may still tell the size
                 continue

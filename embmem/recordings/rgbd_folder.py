@@ -138,7 +138,7 @@ class RgbdFolder:
             if kind == "pose":
                 continue
             try:
-                width, height = image_size(files[kind])
+                width, height = image_size(files[kind], is_u16=kind != "color")
             except InputError as error:
                 return Fault(number, "damaged_image", str(error))
             if (width, height) != (k.width, k.height):

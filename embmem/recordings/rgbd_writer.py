@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from embmem.errors import OutputExistsError
 from embmem.observation import Observation
+from embmem.output import new_folder
 from embmem.recordings.images import write_image
 
 
@@ -26,31 +25,22 @@ def write_rgbd_folder(
         OutputExistsError: if `path` exists and is not an empty folder.
         ValueError: if there is no observation, one without depth, or the camera or the labels change on the way.
     """
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputExistsError(f"{path} exists and is not an empty folder")
-    part = path.with_name(path.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with new_folder(Path(path)) as folder:
         stamps: list[float] = []
         first = None
         for observation in observations:
             first = observation if first is None else first
             if (observation.intrinsics, observation.labels) != (first.intrinsics, first.labels):
                 raise ValueError(f"frame {len(stamps)} has another camera or other labels than the first")
-            _write_frame(part / f"frame-{len(stamps):06d}", observation, color)
+            _write_frame(folder / f"frame-{len(stamps):06d}", observation, color)
             stamps.append(float(observation.stamp))
         if first is None:
             raise ValueError("nothing to record: no observation came")
-        np.savetxt(part / "camera-intrinsics.txt", first.intrinsics.matrix())
-        np.savetxt(part / "T_map_world.txt", np.eye(4))
-        (part / "timestamps.txt").write_text("".join(f"{stamp!r}\n" for stamp in stamps), "utf-8")
+        np.savetxt(folder / "camera-intrinsics.txt", first.intrinsics.matrix())
+        np.savetxt(folder / "T_map_world.txt", np.eye(4))
+        (folder / "timestamps.txt").write_text("".join(f"{stamp!r}\n" for stamp in stamps), "utf-8")
         if first.semantic is not None:
-            (part / "labels.txt").write_text("".join(f"{label}\n" for label in first.labels), "utf-8")
-        part.replace(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            (folder / "labels.txt").write_text("".join(f"{label}\n" for label in first.labels), "utf-8")
     return len(stamps)
 
 

@@ -1,0 +1,70 @@
+"""`embmem export`: a saved map in formats that other programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from embmem.exports.map_server import write_map_server
+from embmem.exports.ply import write_ply
+from embmem.exports.preview import write_preview
+from embmem.exports.top_down import top_down
+from embmem.memory import Memory
+from embmem.occupancy import find_occupancy, views
+from embmem.output import new_folder
+from embmem.records import Query
+
+HELP = """embmem export: write a saved map as PLY, map_server grid and picture
+
+  embmem export memory=room.embmem out=room
+  embmem export memory=room.embmem out=picture 'formats=[png]' ceiling=1.6
+"""
+
+
+def run(cfg: DictConfig) -> None:
+    """Write every format into a new folder, all of them or none."""
+    writers: dict[str, Callable[[Path, Memory, DictConfig], None]] = {
+        "ply": _ply, "map_server": _map_server, "png": _png,
+    }  # fmt: skip
+    unknown = sorted(set(cfg.formats) - set(writers))
+    if unknown or not cfg.formats:
+        raise ValueError(f"formats must be some of {', '.join(writers)}, got {list(cfg.formats)}")
+    out = Path(cfg.out)
+    memory: Memory = instantiate(cfg.open)
+    with new_folder(out) as folder:
+        for name in cfg.formats:
+            writers[name](folder, memory, cfg)
+    console = Console()
+    for file in sorted(out.iterdir()):
+        console.print(f"{file}  {file.stat().st_size:,} bytes", highlight=False)
+
+
+def _ply(folder: Path, memory: Memory, cfg: DictConfig) -> None:
+    write_ply(folder / "map.ply", find_occupancy(memory).occupied())
+
+
+def _map_server(folder: Path, memory: Memory, cfg: DictConfig) -> None:
+    grid: Any = instantiate(cfg.grid)(find_occupancy(memory))
+    write_map_server(folder, grid.cells, grid.origin, grid.resolution)
+
+
+def _png(folder: Path, memory: Memory, cfg: DictConfig) -> None:
+    occupancy = find_occupancy(memory)
+    view = top_down(occupancy.occupied(), occupancy.free(), occupancy.resolution, ceiling=float(cfg.ceiling))
+    poses = [record.T_map_obs for record in views(memory) if record.T_map_obs is not None]
+    hits = memory.query(Query(k=1000))
+    left, right, bottom, top = view.extent
+    write_preview(
+        folder / "map.png",
+        view,
+        trajectory=np.stack(poses) if poses else None,
+        objects=[(hit.entity, hit.position) for hit in hits if hit.entity and hit.position is not None],
+        title=f"{Path(cfg.memory).stem}   {right - left:.1f} x {top - bottom:.1f} m, voxels of {view.resolution:g} m",
+        ceiling=float(cfg.ceiling),
+    )

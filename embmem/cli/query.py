@@ -1,0 +1,171 @@
+"""`embmem query`: ask a saved map."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from embmem.memory import Memory
+from embmem.occupancy import find_occupancy, views, views_of
+from embmem.records import Hit, Query
+
+HELP = """embmem query: ask a saved map
+
+  embmem query memory=room.embmem 'point=[1,0,0.5]'             occupied, free or unknown, and which views saw it
+  embmem query memory=room.embmem 'nearest=[1,0,0.5]'           the nearest surface
+  embmem query memory=room.embmem 'ray=[0,0,1.2,1,0,0]'         the first surface along +x
+  embmem query memory=room.embmem 'box=[0,-1,0,2,1,2]'          what the box holds
+  embmem query memory=tour.embmem entity=mug json=true          where mugs were seen, as JSON
+"""
+Answer = dict[str, Any]
+
+
+def run(cfg: DictConfig) -> None:
+    """Answer every question that is set."""
+    questions: dict[str, Callable[[Memory, DictConfig], Answer]] = {
+        "point": _point, "nearest": _nearest, "ray": _ray, "box": _box, "entity": _entity,
+    }  # fmt: skip
+    asked = [name for name in questions if cfg[name] is not None]
+    if not asked:
+        raise ValueError(f"nothing was asked; set one of {', '.join(questions)} (see: embmem query --help)")
+    memory: Memory = instantiate(cfg.open)
+    answers = {name: questions[name](memory, cfg) for name in asked}
+    console = Console()
+    if cfg.json:
+        console.out(json.dumps(_json_values(answers), allow_nan=False), highlight=False)
+        return
+    for name, answer in answers.items():
+        _show(console, name, cfg[name], answer)
+
+
+def _numbers(cfg: DictConfig, name: str, n: int) -> np.ndarray:
+    """The setting as an array of n finite numbers.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    value = OmegaConf.to_container(cfg)[name]  # type: ignore[call-overload,index]
+    is_list = isinstance(value, list) and len(value) == n
+    if not is_list or not all(isinstance(x, (int, float)) and math.isfinite(x) for x in value):
+        raise ValueError(f"{name} must be {n} finite numbers in brackets, got {value}")
+    return np.array(value, dtype=np.float64)
+
+
+def _point(memory: Memory, cfg: DictConfig) -> Answer:
+    point, occupancy = _numbers(cfg, "point", 3), find_occupancy(memory)
+    log_odds = float(occupancy.log_odds(point[None])[0])
+    state = "unknown" if math.isnan(log_odds) else "occupied" if log_odds > 0 else "free"
+    seen = views_of(point, views(memory), occupancy)
+    return {
+        "state": state,
+        "log_odds": log_odds,
+        "nearest": _nearest_to(memory, point),
+        "n_views": len(seen),
+        "views": [
+            {"id": r.id, "stamp": r.t_event, "position": r.T_map_obs[:3, 3].tolist()}
+            for r in seen[: cfg.k]
+            if r.T_map_obs is not None
+        ],
+    }
+
+
+def _nearest(memory: Memory, cfg: DictConfig) -> Answer:
+    return _nearest_to(memory, _numbers(cfg, "nearest", 3))
+
+
+def _nearest_to(memory: Memory, point: np.ndarray) -> Answer:
+    positions, distances = find_occupancy(memory).nearest_occupied(point[None])
+    return {"position": positions[0].tolist(), "distance": float(distances[0])}
+
+
+def _ray(memory: Memory, cfg: DictConfig) -> Answer:
+    numbers = _numbers(cfg, "ray", 6)
+    origin, direction = numbers[:3], numbers[3:]
+    distance = float(find_occupancy(memory).cast(origin[None], direction[None], float(cfg.max_range))[0])
+    hit = origin + distance * direction / np.linalg.norm(direction) if math.isfinite(distance) else None
+    return {"is_hit": hit is not None, "distance": distance, "position": None if hit is None else hit.tolist()}
+
+
+def _box(memory: Memory, cfg: DictConfig) -> Answer:
+    corners = _numbers(cfg, "box", 6).reshape(2, 3)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    occupancy = find_occupancy(memory)
+    occupied, free = (c[((low <= c) & (c <= high)).all(axis=1)] for c in (occupancy.occupied(), occupancy.free()))
+    volume = occupancy.resolution**3
+    found = memory.query(Query(near=(low + high) / 2, radius=float(np.linalg.norm(high - low)) / 2, k=1000))
+    inside = [hit for hit in found if hit.entity and hit.position is not None and _is_inside(hit.position, low, high)]
+    return {
+        "n_occupied": len(occupied),
+        "n_free": len(free),
+        "known_fraction": min(1.0, (len(occupied) + len(free)) * volume / float(max(np.prod(high - low), volume))),
+        "highest": float(occupied[:, 2].max() + occupancy.resolution / 2) if len(occupied) else None,
+        "entities": [_describe(hit) for hit in inside],
+    }
+
+
+def _is_inside(position: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
+    return bool(((low <= position) & (position <= high)).all())
+
+
+def _entity(memory: Memory, cfg: DictConfig) -> Answer:
+    near = None if cfg.near is None else _numbers(cfg, "near", 3)
+    query = Query(
+        entity=str(cfg.entity), near=near, radius=float(cfg.radius),
+        since=float(cfg.since), until=float(cfg.until), k=int(cfg.k),
+    )  # fmt: skip
+    hits = memory.query(query)
+    answer: Answer = {
+        "objects": [_describe(hit) for hit in hits if hit.layer != "store"],
+        "views": [_describe(hit) for hit in hits if hit.layer == "store"],
+    }
+    if not hits:  # perhaps only the word is wrong
+        answer["known_entities"] = sorted({name for view in views(memory) for name in view.entities})
+    return answer
+
+
+def _describe(hit: Hit) -> Answer:
+    position = None if hit.position is None else hit.position.tolist()
+    return {
+        "entity": hit.entity, "position": position, "stamp": hit.stamp,
+        "score": hit.score, "layer": hit.layer, "why": hit.why, **hit.detail,
+    }  # fmt: skip
+
+
+def _json_values(value: Any) -> Any:
+    """JSON has no NaN and no infinity: both mean "not known" here and become null."""
+    if isinstance(value, dict):
+        return {key: _json_values(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_json_values(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _show(console: Console, name: str, asked: Any, answer: Answer) -> None:
+    """One table of the single facts, one for each list."""
+    facts = Table(title=f"{name} {asked}", title_justify="left", show_header=False)
+    for key, value in answer.items():
+        if not isinstance(value, list) or not value or not isinstance(value[0], dict):
+            facts.add_row(key.replace("_", " "), _text(value))
+    console.print(facts)
+    for key, value in answer.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            table = Table(*(str(column) for column in value[0]), title=key, title_justify="left")
+            for row in value:
+                table.add_row(*(_text(item) for item in row.values()))
+            console.print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return "(" + ", ".join(_text(item) for item in value) + ")" if value else "none"
+    return f"{value:.3f}" if isinstance(value, float) else "none" if value is None else str(value)
