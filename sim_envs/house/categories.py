@@ -100,16 +100,16 @@ plate          | .25 .25 .05 | dish    | 226 224 206 | 1.2 .50 | counter 3, sink
         3, dining table 3, living table 2, dining cupboard 2
 bowl           | .17 .17 .08 | dish    |  74 152 108 | 1.0 .50 | counter 3, sink 2, kitchen table 2, coffee
         table 1, cupboard 3, dining table 2
-kettle         | .20 .20 .24 | jug     | 184 188 196 | 0.9 .10 | counter 4, stove 3, sink 1
+kettle         | .20 .20 .24 | jug     | 184 188 196 | 0.8 .10 | counter 4, stove 3, sink 1
 teapot         | .20 .16 .15 | jug     |  96  44 148 | 0.6 .40 | counter 3, kitchen table 2, kitchen shelf 2,
         dining table 2, buffet 1, coffee table 1
-toaster        | .28 .17 .19 | box     | 160 164 150 | 0.8 .05 | counter 5, cupboard 1
-coffee machine | .22 .30 .34 | machine |  40  22  20 | 0.7 .02 | counter 5, buffet 1, office sideboard 1
-microwave      | .46 .34 .27 | box     | 206 210 214 | 0.7 .00 | counter 5, cupboard 1
-cooking pot    | .26 .24 .16 | pot     | 106 110 120 | 0.9 .40 | stove 6, sink 2, counter 2, cupboard 1
+toaster        | .28 .17 .19 | box     | 160 164 150 | 0.6 .05 | counter 5, cupboard 3
+coffee machine | .22 .30 .34 | machine |  40  22  20 | 0.6 .02 | counter 5, buffet 1, office sideboard 1
+microwave      | .46 .34 .27 | box     | 206 210 214 | 0.6 .00 | counter 5, cupboard 3
+cooking pot    | .26 .24 .16 | pot     | 106 110 120 | 0.9 .40 | stove 6, sink 2, counter 2, cupboard 3
 frying pan     | .28 .28 .06 | dish    |  46  46  48 | 0.8 .40 | stove 6, sink 2, counter 2
-knife block    | .12 .16 .24 | machine | 142  88  34 | 0.7 .02 | counter 1
-cutting board  | .30 .06 .22 | panel   | 222 180 122 | 0.7 .30 | counter 5, sink 1, kitchen table 1
+knife block    | .12 .16 .24 | machine | 142  88  34 | 0.6 .02 | counter 1
+cutting board  | .30 .06 .22 | panel   | 222 180 122 | 0.6 .30 | counter 5, sink 1, kitchen table 1
 bread          | .28 .13 .12 | loaf    | 196 124  52 | 0.8 .50 | counter 4, kitchen table 3, cupboard 2,
         dining table 2
 apple          | .09 .09 .09 | ball    | 220  22  30 | 1.0 .60 | counter 3, kitchen table 3, dining table 2,
@@ -127,9 +127,9 @@ wine bottle    | .08 .08 .30 | bottle  |  28  66  30 | 0.8 .40 | counter 2, buff
         dining table 2, rack 2
 wine glass     | .08 .08 .20 | goblet  | 198 170 214 | 0.7 .50 | dining cupboard 3, sideboard 2, coffee table
         1, dining table 3, living table 2, cupboard 2, sink 1
-blender        | .17 .17 .38 | jug     | 214  56 146 | 0.5 .05 | counter 4, cupboard 1
+blender        | .17 .17 .38 | jug     | 214  56 146 | 0.4 .05 | counter 4, cupboard 3
 dish soap      | .09 .06 .22 | bottle  | 122 226  44 | 0.8 .05 | sink 8, counter 1
-paper towels   | .13 .13 .26 | roll up | 240 240 232 | 0.7 .30 | counter 4, sink 2, kitchen table 1, workbench
+paper towels   | .13 .13 .26 | roll up | 240 240 232 | 0.6 .30 | counter 4, sink 2, kitchen table 1, workbench
         1
 lunch box      | .22 .15 .09 | box     |  46 190 138 | 0.6 .70 | counter 4, sink 2, cupboard 2, desk 1, shoe
         cabinet 1
@@ -161,7 +161,7 @@ notebook       | .21 .15 .04 | low     |  86  20 180 | 0.9 .50 | desk 5, bedroom
         library desk 3, coffee table 1
 pencil cup     | .09 .09 .17 | vase    |  16 186 100 | 0.7 .10 | desk 6, bedroom desk 3, library desk 2, play
         table 2
-alarm clock    | .12 .08 .12 | machine | 240  60 180 | 0.9 .03 | nightstand 8, bedroom desk 1
+alarm clock    | .12 .08 .12 | machine | 240  60 180 | 0.7 .03 | nightstand 8, bedroom desk 1
 jewelry box    | .20 .15 .13 | box     | 150 110   8 | 0.6 .05 | dresser 6, nightstand 1
 perfume        | .07 .06 .13 | jar     | 230 168 240 | 0.7 .10 | dresser 5, bath cabinet 2, basin 1
 blanket        | .44 .30 .12 | folded  | 130 146  80 | 0.8 .40 | bed 4, sofa 4, armchair 2, bedroom bench 2
@@ -175,7 +175,7 @@ shampoo        | .08 .06 .22 | bottle  |  10 170 150 | 0.9 .20 | bath cabinet 4,
 toilet paper   | .12 .12 .11 | roll up | 252 250 250 | 1.2 .30 | toilet 6, bath cabinet 2, bath shelf 1, rack
         2
 hair dryer     | .22 .09 .20 | iron    | 226  20  86 | 0.7 .40 | bath cabinet 5, dresser 3, basin 1, bed 1
-tissue box     | .23 .12 .10 | box     | 132 182 246 | 0.9 .40 | nightstand 3, coffee table 2, bath cabinet 2,
+tissue box     | .23 .12 .10 | box     | 132 182 246 | 0.7 .40 | nightstand 3, coffee table 2, bath cabinet 2,
         desk 1, toilet 1
 detergent      | .20 .10 .28 | carton  |  20  60 226 | 0.9 .10 | machine 5, bath machine 5, laundry rack 3,
         rack 1
@@ -190,7 +190,7 @@ flashlight     | .20 .06 .06 | roll    | 180 250  10 | 0.7 .30 | rack 4, shoe ca
 paint can      | .17 .17 .19 | can     | 128 130 240 | 0.9 .10 | rack 6, workbench 2
 cardboard box  | .34 .26 .24 | box     | 186 148  82 | 1.2 .30 | rack 6, laundry rack 3, workbench 1, bench 1
 first aid kit  | .24 .12 .17 | bag     | 255  40   0 | 0.6 .05 | rack 3, bath cabinet 3, laundry rack 2,
-        cupboard 1
+        cupboard 3
 watering can   | .30 .15 .24 | jug     |  60 112  20 | 0.6 .40 | rack 3, laundry rack 2, laundry bench 1, sink
         1, sideboard 1
 toy car        | .12 .22 .10 | car     | 255 178   0 | 1.0 .70 | toy chest 4, play shelf 3, play table 3,

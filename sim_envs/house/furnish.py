@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from embmem.sim_envs.house.access import CELL, reachable_cells
 from embmem.sim_envs.house.furniture import FURNITURE
@@ -49,7 +49,8 @@ def _outer_walls(room: Room, rooms: tuple[Room, ...]) -> frozenset[int]:
         3: (room.x0, room.y0 - reach, room.x1, room.y0),
     }
     others = np.array([(r.x0, r.y0, r.x1, r.y1) for r in rooms if r.id != room.id]).reshape(-1, 4)
-    return frozenset(side for side, rect in sides.items() if not _overlaps(np.array(rect), others).any())
+    shared = np.any(_overlaps(np.array(list(sides.values())), others), axis=1)
+    return frozenset(np.flatnonzero(~shared).tolist())
 
 
 def _furnish_room(rng: np.random.Generator, site: _Site, first_id: int) -> list[Furniture]:
@@ -69,16 +70,15 @@ def _place(
     rng: np.random.Generator, site: _Site, group: Group, placed: list[Furniture], first_id: int
 ) -> list[Furniture]:
     """The pieces of the group where they fit, or nothing."""
-    candidates = _candidates(site, group)
-    extents = np.array([_extent(group, placed_at) for placed_at in candidates]).reshape(-1, 4)
+    facings, extents = _candidates(site, group)
     bottom, top = _heights(group)
     others = [f for f in placed if f.boxes[:, 2].min() < top and f.boxes[:, 5].max() > bottom]
     taken = np.array([(f.x0, f.y0, f.x1, f.y1) for f in others]).reshape(-1, 4)
     taken = np.concatenate([taken + _APART, _door_zones(site)])
-    fits = np.flatnonzero([not _overlaps(extent, taken).any() for extent in extents])
+    fits = np.flatnonzero(~_overlaps(extents, taken).any(axis=1))
     for index in _ordered(rng, site, extents, fits, group.is_central)[:_TRIES]:
-        facing, x, y = candidates[index]
-        pieces = [_build(site.room, group, i, (facing, x, y), first_id + i) for i in range(len(group.pieces))]
+        placed_at = (int(facings[index]), float(extents[index, 0]), float(extents[index, 1]))
+        pieces = [_build(site.room, group, i, placed_at, first_id + i) for i in range(len(group.pieces))]
         if bottom >= BODY_HEIGHT or _leaves_ways(site, placed + pieces):
             return pieces
     return []
@@ -92,35 +92,32 @@ def _heights(group: Group) -> tuple[float, float]:
     return min(float(part[:, 2].min()) for part in parts), max(float(part[:, 5].max()) for part in parts)
 
 
-def _candidates(site: _Site, group: Group) -> list[tuple[int, float, float]]:
-    """(facing, x, y): how the group may be turned and where the corner of its extent with least x and y comes."""
-    room, found = site.room, []
+def _candidates(site: _Site, group: Group) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 4"]]:
+    """The ways the group may be turned (facing) and the rectangles it then covers."""
+    room = site.room
+    facings, extents = [np.empty(0, dtype=np.int64)], [np.empty((0, 4))]
+    is_window = bool(_ON_OUTER_WALL & {p.category for p in group.pieces})
     for facing in (0, 1, 2, 3):
         dx, dy = (group.width, group.depth) if facing % 2 else (group.depth, group.width)
         free_x, free_y = room.x1 - room.x0 - dx, room.y1 - room.y0 - dy
-        if free_x < 0 or free_y < 0:
+        if min(free_x, free_y) < 0 or (is_window and (facing + 2) % 4 not in site.outer):
             continue
         xs, ys = _steps(free_x), _steps(free_y)
         if group.is_central:
             xs, ys = xs[1:-1], ys[1:-1]
-        elif _ON_OUTER_WALL & {p.category for p in group.pieces} and (facing + 2) % 4 not in site.outer:
-            continue
+        elif facing % 2:
+            ys = ys[:1] if facing == 1 else ys[-1:]
         else:
-            against = {0: ([0.0], ys), 1: (xs, [0.0]), 2: ([free_x], ys), 3: (xs, [free_y])}
-            xs, ys = against[facing]
-        found += [(facing, round(room.x0 + x, 4), round(room.y0 + y, 4)) for x in xs for y in ys]
-    return found
+            xs = xs[:1] if facing == 0 else xs[-1:]
+        x, y = (np.round(grid.ravel(), 4) for grid in np.meshgrid(room.x0 + xs, room.y0 + ys))
+        extents.append(np.stack([x, y, x + dx, y + dy], axis=1))
+        facings.append(np.full(len(x), facing))
+    return np.concatenate(facings), np.concatenate(extents)
 
 
-def _steps(free: float) -> list[float]:
+def _steps(free: float) -> Float[np.ndarray, " n"]:
     """Offsets [m] from one wall to the other, both ends included."""
-    return [*(i * _STEP for i in range(int(free / _STEP + 1e-9) + 1) if free - i * _STEP > 1e-3), free]
-
-
-def _extent(group: Group, placed_at: tuple[int, float, float]) -> tuple[float, float, float, float]:
-    facing, x, y = placed_at
-    dx, dy = (group.width, group.depth) if facing % 2 else (group.depth, group.width)
-    return x, y, x + dx, y + dy
+    return np.append(np.arange(0.0, free - 1e-3, _STEP), free)
 
 
 def _door_zones(site: _Site) -> Float[np.ndarray, "n 4"]:
@@ -133,15 +130,12 @@ def _door_zones(site: _Site) -> Float[np.ndarray, "n 4"]:
     return np.array(zones, dtype=np.float64).reshape(-1, 4)
 
 
-def _overlaps(rect: Float[np.ndarray, "4"], others: Float[np.ndarray, "n 4"]) -> np.ndarray:
-    """(n,) whether the inside of `rect` meets the inside of each of the others."""
-    eps = 1e-9
-    return (
-        (rect[0] < others[:, 2] - eps)
-        & (rect[2] > others[:, 0] + eps)
-        & (rect[1] < others[:, 3] - eps)
-        & (rect[3] > others[:, 1] + eps)
-    )
+def _overlaps(rects: Float[np.ndarray, "n 4"], others: Float[np.ndarray, "m 4"]) -> Bool[np.ndarray, "n m"]:
+    """Whether the inside of each rectangle meets the inside of each of the others."""
+    starts_before = rects[:, None, :2] < others[None, :, 2:] - 1e-9
+    ends_after = rects[:, None, 2:] > others[None, :, :2] + 1e-9
+    overlaps: Bool[np.ndarray, "n m"] = np.all(starts_before & ends_after, axis=2)
+    return overlaps
 
 
 def _ordered(

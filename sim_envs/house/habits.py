@@ -10,7 +10,7 @@ from embmem.sim_envs.house.categories import OBJECTS
 from embmem.sim_envs.house.house import House, SmallObject
 from embmem.sim_envs.house.placing import Placer
 
-_TRIES = 4
+_ROUNDS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,22 +34,29 @@ def night(house: House, rng: np.random.Generator) -> tuple[House, list[Move]]:
     placer = Placer(house.rooms, house.doors, house.furniture)
     for obj in house.objects:
         placer.add(obj)
-    objects, moves = [], []
-    for obj in house.objects:
-        new = _carried(rng, placer, obj) if rng.random() < OBJECTS[obj.category].move else None
-        objects.append(obj if new is None else new)
-        if new is not None:
-            moves.append(Move(obj.id, obj.category, obj.furniture, new.furniture, obj.position, new.position))
-    return house.with_objects(tuple(objects)), moves
+    waiting = [obj for obj in house.objects if rng.random() < OBJECTS[obj.category].move]
+    after = {obj.id: obj for obj in house.objects}
+    for _ in range(_ROUNDS):  # what is carried away makes room for what comes later
+        carried = {obj.id: new for obj in waiting if (new := _carried(rng, placer, obj)) is not None}
+        after |= carried
+        waiting = [obj for obj in waiting if obj.id not in carried]
+    moves = [
+        Move(old.id, old.category, old.furniture, new.furniture, old.position, new.position)
+        for old, new in zip(house.objects, after.values(), strict=True)
+        if new is not old
+    ]
+    return house.with_objects(tuple(after.values())), moves
 
 
 def _carried(rng: np.random.Generator, placer: Placer, obj: SmallObject) -> SmallObject | None:
     """The object on other furniture; None if it finds no place there."""
     ids, weights = placer.choices(obj.category)
     weights = np.where(np.array(ids) == obj.furniture, 0.0, weights)
-    for _ in range(_TRIES if weights.sum() > 0 else 0):
-        target = int(rng.choice(ids, p=weights / weights.sum()))
-        new = placer.lay(rng, obj.category, target, obj.id)
+    n = int(np.count_nonzero(weights))
+    # The likeliest place first, by chance, then the others, until one has room.
+    targets = rng.choice(ids, size=n, replace=False, p=weights / weights.sum()) if n else []
+    for target in targets:
+        new = placer.lay(rng, obj.category, int(target), obj.id)
         if new is not None:
             placer.remove(obj)
             placer.add(new)

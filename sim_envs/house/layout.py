@@ -182,9 +182,12 @@ def _wings(rng: np.random.Generator, n_rooms: int) -> _Plan:
     plan = _Plan()
     heights = [0, 0]  # of the stacks of wings right and left of the main corridor
     plan.add("corridor", 0, 0, _MAIN, 0)
-    for i in range(n_wings):
-        # Dealing them out gives every wing its bathroom and bedrooms; the first has living room and kitchen.
-        wing = _wing(rng, [*kinds[: 4 if i == 0 else 0], *kinds[4:][i::n_wings]])
+    # Dealing them out gives every wing its bathrooms and bedrooms; the first has living room and kitchen.
+    hands: list[list[str]] = [kinds[:4], *([] for _ in range(n_wings - 1))]
+    for kind in kinds[4:]:
+        min(hands, key=len).append(kind)
+    for hand in hands:
+        wing = _wing(rng, hand)
         side = int(heights[1] < heights[0])
         first = plan.merge(wing, -1 if side else _MAIN + 1, heights[side], mirrored=bool(side))
         x0, y0, x1, y1 = plan.rects[first]

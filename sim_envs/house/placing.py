@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from embmem.sim_envs.house.access import CELL, EYE_HEIGHT, distance_to_box, reachable_cells, sees
 from embmem.sim_envs.house.categories import OBJECTS
 from embmem.sim_envs.house.furniture import FURNITURE
 from embmem.sim_envs.house.house import Door, Furniture, Room, SmallObject, object_aabb
 
-_TRIES = 8
+_TRIES = 6  # free spots of which the view is tested
+_STEP = 0.05  # [m] between spots along an edge
+_TURN = 0.15  # [rad] by which things are laid down askew
+_RIM = 0.01  # [m] that stays free all round a surface
 _GAP = 0.03  # [m] between neighbours
 _APART = np.array([-_GAP, -_GAP, 1e-6, _GAP, _GAP, 0.02])
 _HEADROOM = np.array([0.0, 0.0, 1e-6, 0.0, 0.0, 0.02])  # [m]
-_INSET = (0.02, 0.06)  # [m] from the edge of the surface
+_INSET = (0.01, 0.05)  # [m] from the rim
 _VIEW_DISTANCE = 0.85  # [m] tighter than the metre of the tasks, whose lattice of view points is another one
 _VIEW_CELLS = 4  # places to stand from which an object must be seen
 _FACING_YAW = (-np.pi / 2, 0.0, np.pi / 2, np.pi)  # a local front of +y becomes +x, +y, -x, -y
@@ -60,21 +63,18 @@ class Placer:
         """A new object on that piece of furniture, not remembered yet; None if no free spot in view is found."""
         piece = self._furniture[furniture_id]
         size = np.array(OBJECTS[category].size)
-        for _ in range(_TRIES):
-            spot = _spot(rng, piece, size)
-            if spot is None:
-                continue
-            position, yaw = spot
-            if self._is_good(piece, object_aabb(position, yaw, size)):
-                return SmallObject(object_id, category, piece.room, furniture_id, position, yaw, size)
+        boxes, yaws = _spots(rng, piece, size)
+        lying = np.array([*self._lying[piece.id].values()]).reshape(-1, 6)
+        blocked = _meet(boxes + _APART, lying) | _meet(boxes + _HEADROOM, self._boxes[piece.room])
+        for i in rng.permutation(np.flatnonzero(~blocked))[:_TRIES]:
+            if self._is_in_view(piece, boxes[i]):
+                middle = (boxes[i, :3] + boxes[i, 3:]) / 2
+                position = np.round(np.array([middle[0], middle[1], boxes[i, 2]]), 4)
+                return SmallObject(object_id, category, piece.room, furniture_id, position, float(yaws[i]), size)
         return None
 
-    def _is_good(self, piece: Furniture, aabb: Float[np.ndarray, "6"]) -> bool:
-        """Whether the box is free and visible from enough places."""
-        grown = aabb + _APART
-        others = np.array([*self._lying[piece.id].values()]).reshape(-1, 6)
-        if _meets(grown, others) or _meets(aabb + _HEADROOM, self._boxes[piece.room]):
-            return False
+    def _is_in_view(self, piece: Furniture, aabb: Float[np.ndarray, "6"]) -> bool:
+        """Whether the box is visible from enough places close by."""
         eyes = self._eyes[piece.room]
         near = eyes[distance_to_box(eyes[:, :2], aabb) < _VIEW_DISTANCE]
         if len(near) < _VIEW_CELLS:
@@ -94,29 +94,35 @@ def _eyes(room: Room, furniture: list[Furniture], doors: list[Door]) -> Float[np
     return np.stack([x, y, np.full(len(x), EYE_HEIGHT)], axis=1)
 
 
-def _meets(box: Float[np.ndarray, "6"], others: Float[np.ndarray, "n 6"]) -> bool:
-    return bool(((box[:3] < others[:, 3:]) & (box[3:] > others[:, :3])).all(axis=1).any())
+def _meet(boxes: Float[np.ndarray, "n 6"], others: Float[np.ndarray, "m 6"]) -> Bool[np.ndarray, " n"]:
+    """Which of the boxes meet any of the others."""
+    starts_before = boxes[:, None, :3] < others[None, :, 3:]
+    ends_after = boxes[:, None, 3:] > others[None, :, :3]
+    meets: Bool[np.ndarray, " n"] = np.any(np.all(starts_before & ends_after, axis=2), axis=1)
+    return meets
 
 
-def _spot(
+def _spots(
     rng: np.random.Generator, piece: Furniture, size: Float[np.ndarray, "3"]
-) -> tuple[Float[np.ndarray, "3"], float] | None:
-    """A random place near an edge of one of the surfaces: centre of the bottom and yaw; None if it is too small."""
-    x0, y0, x1, y1, z = piece.surfaces[rng.integers(len(piece.surfaces))].tolist()
-    edge = int(rng.integers(4)) if FURNITURE[piece.category].any_side else piece.facing
-    yaw = float(_FACING_YAW[edge] + rng.uniform(-0.25, 0.25))
-    box = object_aabb(np.zeros(3), yaw, size)
-    half_x, half_y = float(box[3]), float(box[4])
-    inset = float(rng.uniform(*_INSET))
-    low_x, high_x, low_y, high_y = x0 + half_x, x1 - half_x, y0 + half_y, y1 - half_y
-    if edge % 2:
-        low_x, high_x = low_x + 0.01, high_x - 0.01
-        y = high_y - inset if edge == 1 else low_y + inset
-        x = float(rng.uniform(low_x, max(low_x, high_x)))
-    else:
-        low_y, high_y = low_y + 0.01, high_y - 0.01
-        x = high_x - inset if edge == 0 else low_x + inset
-        y = float(rng.uniform(low_y, max(low_y, high_y)))
-    if low_x > high_x or low_y > high_y or not (low_x <= x <= high_x and low_y <= y <= high_y):
-        return None
-    return np.round(np.array([x, y, z]), 4), round(yaw, 4)
+) -> tuple[Float[np.ndarray, "n 6"], Float[np.ndarray, " n"]]:
+    """Boxes that the object may fill along the edges of the surfaces, one every few centimetres, and its yaw there."""
+    inset, turn, phase = rng.uniform(*_INSET), rng.uniform(-_TURN, _TURN), rng.uniform(0.0, _STEP)
+    edges = (0, 1, 2, 3) if FURNITURE[piece.category].any_side else (piece.facing,)
+    boxes, yaws = [np.empty((0, 6))], [np.empty(0)]
+    for edge in edges:
+        yaw = round(float(_FACING_YAW[edge] + turn), 4)
+        lying = object_aabb(np.zeros(3), yaw, size)
+        for x0, y0, x1, y1, z in piece.surfaces.tolist():
+            low = np.array([x0, y0]) - lying[:2] + _RIM
+            high = np.array([x1, y1]) - lying[3:5] - _RIM
+            along, across = (0, 1) if edge % 2 else (1, 0)
+            if (low > high).any():
+                continue
+            at = low[along] + phase + np.arange(0.0, max(high[along] - low[along] - phase, 1e-9), _STEP)
+            centre = np.full((len(at), 3), z)
+            centre[:, along] = np.minimum(at, high[along])
+            front = high[across] - inset if edge < 2 else low[across] + inset
+            centre[:, across] = np.clip(front, low[across], high[across])
+            boxes.append(np.round(np.tile(centre, 2), 4) + lying)
+            yaws.append(np.full(len(at), yaw))
+    return np.concatenate(boxes), np.concatenate(yaws)

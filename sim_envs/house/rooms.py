@@ -66,10 +66,10 @@ FURNISHING: dict[str, tuple[tuple[str, float], ...]] = {
     ),
     "kitchen": (
         ("kitchen run", 1.0),
-        ("kitchen counter", 0.6),
+        ("kitchen counter", 0.8),
         ("dining group", 0.8),
-        ("cupboard", 0.4),
-        ("wall shelf", 0.6),
+        ("cupboard", 0.7),
+        ("wall shelf", 0.8),
         ("window", 1.0),
         ("picture", 0.3),
     ),
