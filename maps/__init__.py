@@ -1,6 +1,19 @@
 """Maps: what is solid and what is free, the floor plan, and where things are."""
 
+from embmem.maps.distance import descend, distance_field
 from embmem.maps.grid import Frontier, GridBuilder, OccupancyGrid
+from embmem.maps.objects import ObjectMemory
+from embmem.maps.spatial_memory import open_memory, spatial_memory
 from embmem.maps.voxels import VoxelMap
 
-__all__ = ["Frontier", "GridBuilder", "OccupancyGrid", "VoxelMap"]
+__all__ = [
+    "Frontier",
+    "GridBuilder",
+    "ObjectMemory",
+    "OccupancyGrid",
+    "VoxelMap",
+    "descend",
+    "distance_field",
+    "open_memory",
+    "spatial_memory",
+]

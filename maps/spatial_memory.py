@@ -1,0 +1,49 @@
+"""The memory that embmem brings: voxels and objects in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from embmem.ingress import IngressGate
+from embmem.maps.objects import ObjectMemory
+from embmem.maps.voxels import VoxelMap
+from embmem.memory import Memory
+from embmem.protocols import Layer, Store
+
+LAYERS: tuple[type[Layer], ...] = (VoxelMap, ObjectMemory)
+
+
+def spatial_memory(
+    resolution: float = 0.05,
+    max_range: float = 5.0,
+    *,
+    voxels: VoxelMap | None = None,
+    objects: ObjectMemory | None = None,
+    store: Store | None = None,
+    gate: IngressGate | None = None,
+) -> Memory:
+    """An empty memory with a voxel map and an object memory.
+
+    Args:
+        resolution: edge of a voxel [m].
+        max_range: [m] of depth that is used.
+        voxels: instead of one made from `resolution` and `max_range`.
+        objects: instead of one made from `max_range`.
+        store: where records go; in RAM if not given.
+        gate: what checks observations.
+    """
+    if voxels is None:
+        voxels = VoxelMap(resolution=resolution, max_range=max_range)
+    if objects is None:
+        objects = ObjectMemory(max_range=max_range)
+    return Memory([voxels, objects], store=store, gate=gate)
+
+
+def open_memory(path: str | Path) -> Memory:
+    """The memory that was saved to `path`, with any of the layers that embmem brings.
+
+    Raises:
+        InputError: if the file is missing, damaged or holds an unknown layer.
+        FileVersionError: if it is not a memory file, or was written by a newer embmem.
+    """
+    return Memory.open(path, LAYERS)
