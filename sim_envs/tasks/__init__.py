@@ -1,0 +1,1 @@
+"""Tasks: what happens in one house (a tour, a night) and what is then asked of the agent."""
