@@ -25,8 +25,8 @@ def make_house(seed: int, n_rooms: int = 6) -> House:
     Raises:
         ValueError: if an argument is out of range.
     """
-    if seed < 0:
-        raise ValueError(f"seed must not be negative, got {seed}")
+    if not all(isinstance(number, (int, np.integer)) for number in (seed, n_rooms)) or seed < 0:
+        raise ValueError(f"seed and n_rooms must be whole numbers, seed >= 0, got {seed!r} and {n_rooms!r}")
     for_rooms, for_furniture, for_objects = np.random.default_rng([seed, n_rooms]).spawn(3)
     rooms, doors = plan_rooms(for_rooms, n_rooms)
     furniture = furnish(for_furniture, rooms, doors)

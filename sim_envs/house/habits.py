@@ -54,9 +54,9 @@ def _carried(rng: np.random.Generator, placer: Placer, obj: SmallObject) -> Smal
     weights = np.where(np.array(ids) == obj.furniture, 0.0, weights)
     n = int(np.count_nonzero(weights))
     # The likeliest place first, by chance, then the others, until one has room.
-    targets = rng.choice(ids, size=n, replace=False, p=weights / weights.sum()) if n else []
+    targets: list[int] = rng.choice(ids, size=n, replace=False, p=weights / weights.sum()).tolist() if n else []
     for target in targets:
-        new = placer.lay(rng, obj.category, int(target), obj.id)
+        new = placer.lay(rng, obj.category, target, obj.id)
         if new is not None:
             placer.remove(obj)
             placer.add(new)

@@ -91,7 +91,7 @@ def _furniture_part(f: Furniture) -> Part:
     vertices, triangles = box_mesh(f.boxes)
     is_accent = np.repeat(np.arange(len(f.boxes)) >= kind.accent_from, 12)
     n = len(triangles)
-    pattern = np.full(n, kind.pattern)
+    pattern = np.where(is_accent, PLAIN, kind.pattern)
     semantic = np.full(n, LABEL_IDS[f.category])
     colour = np.where(is_accent[:, None], kind.accent, kind.colour)
     return Part(f.room, vertices, triangles, colour, pattern, semantic, f.id)

@@ -67,20 +67,26 @@ class Placer:
         lying = np.array([*self._lying[piece.id].values()]).reshape(-1, 6)
         blocked = _meet(boxes + _APART, lying) | _meet(boxes + _HEADROOM, self._boxes[piece.room])
         for i in rng.permutation(np.flatnonzero(~blocked))[:_TRIES]:
-            if self._is_in_view(piece, boxes[i]):
+            if self._leaves_all_in_view(piece, np.concatenate([boxes[i : i + 1], lying])):
                 middle = (boxes[i, :3] + boxes[i, 3:]) / 2
                 position = np.round(np.array([middle[0], middle[1], boxes[i, 2]]), 4)
                 return SmallObject(object_id, category, piece.room, furniture_id, position, float(yaws[i]), size)
         return None
 
-    def _is_in_view(self, piece: Furniture, aabb: Float[np.ndarray, "6"]) -> bool:
+    def _leaves_all_in_view(self, piece: Furniture, lying: Float[np.ndarray, "n 6"]) -> bool:
+        """Whether the first of the boxes on the piece can be seen, and the others still can."""
+        # What lies in one row along a front edge hides nothing; only from other sides things hide each other.
+        n = len(lying) if FURNITURE[piece.category].any_side else 1
+        return all(self._is_in_view(piece.room, lying[i], np.delete(lying, i, axis=0)) for i in range(n))
+
+    def _is_in_view(self, room: int, aabb: Float[np.ndarray, "6"], others: Float[np.ndarray, "n 6"]) -> bool:
         """Whether the box is visible from enough places close by."""
-        eyes = self._eyes[piece.room]
+        eyes = self._eyes[room]
         near = eyes[distance_to_box(eyes[:, :2], aabb) < _VIEW_DISTANCE]
         if len(near) < _VIEW_CELLS:
             return False
         centre = (aabb[:3] + aabb[3:]) / 2
-        return int(sees(near, centre, self._boxes[piece.room]).sum()) >= _VIEW_CELLS
+        return int(sees(near, centre, np.concatenate([self._boxes[room], others])).sum()) >= _VIEW_CELLS
 
 
 def _eyes(room: Room, furniture: list[Furniture], doors: list[Door]) -> Float[np.ndarray, "n 3"]:
