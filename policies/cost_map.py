@@ -1,7 +1,8 @@
 """What it costs to walk through each cell of a grid, and the cheapest way from everywhere to somewhere.
 
-Distances come from Dial's bucket queue (Dial, Communications of the ACM 12(11), 1969) over integer edge lengths:
-exact for the weights, and linear in the cells.
+Distances come from Dijkstra's algorithm with a queue of buckets over integer edge lengths (Dial, Communications of the
+ACM 12(11), 1969; Denardo and Fox, Operations Research 27, 1979): exact for the weights, and linear in the cells.
+`embmem.maps.distance` does the same where all cells cost the same.
 """
 
 from __future__ import annotations
@@ -18,29 +19,9 @@ UNIT = 4  # price of an open cell in the integer field; prices are multiples of 
 TIGHT = 6.0  # price where the body just fits
 PRICE_MAX = 16.0  # bounds the number of buckets
 _STRAIGHT, _DIAGONAL = 5, 7  # 7/5 stands for the square root of 2, 1 % low
+_WIDTH = 2 * UNIT * _STRAIGHT  # the shortest edge
+_N_BUCKETS = 64  # a power of two, more than the longest edge over the shortest one
 _FAR = np.int32(2**30)
-
-
-@no_type_check
-@njit(cache=True)
-def _push(cell, bucket, head, after, before):
-    first = head[bucket]
-    after[cell] = first
-    before[cell] = -1
-    if first >= 0:
-        before[first] = cell
-    head[bucket] = cell
-
-
-@no_type_check
-@njit(cache=True)
-def _remove(cell, bucket, head, after, before):
-    if before[cell] >= 0:
-        after[before[cell]] = after[cell]
-    else:
-        head[bucket] = after[cell]
-    if after[cell] >= 0:
-        before[after[cell]] = before[cell]
 
 
 @no_type_check
@@ -59,41 +40,47 @@ def _edge(flat, cell, dr, dc):
 
 @no_type_check
 @njit(cache=True)
-def _dial(weight, sources):
-    """Integer distances from the flat `sources`; `weight` (h, w) is 0 where blocked, and on its whole border."""
+def _spread(weight, sources):
+    """Integer distances from the flat `sources`; `weight` (h, w) is 0 where blocked, and on its whole border.
+
+    A bucket is as wide as the shortest edge, so its cells can not improve each other and need no order. A cell that
+    was improved stays in its old bucket too and is skipped there.
+    """
     w = weight.shape[1]
     flat = weight.ravel()
     distance = np.full(flat.size, _FAR, np.int32)
-    n_buckets = 2 * _DIAGONAL * int(flat.max()) + 1
-    head = np.full(n_buckets, -1, np.int32)
-    after = np.full(flat.size, -1, np.int32)
-    before = np.full(flat.size, -1, np.int32)
-    n_queued = 0
+    head = np.full(_N_BUCKETS, -1, np.int32)  # of each bucket's chain of entries
+    cells = np.empty(8 * flat.size + len(sources), np.int32)  # an edge makes at most one entry
+    after = np.empty(len(cells), np.int32)
+    n_entries, n_queued = 0, 0
     for s in sources:
         if flat[s] > 0 and distance[s] != 0:
             distance[s] = 0
-            _push(s, 0, head, after, before)
+            cells[n_entries], after[n_entries], head[0] = s, head[0], n_entries
+            n_entries += 1
             n_queued += 1
     level = 0
     while n_queued > 0:
-        cell = head[level % n_buckets]
-        if cell < 0:
-            level += 1
-            continue
-        _remove(cell, level % n_buckets, head, after, before)
-        n_queued -= 1
-        for dr in (-w, 0, w):
-            for dc in (-1, 0, 1):
-                edge = _edge(flat, cell, dr, dc)
-                other = cell + dr + dc
-                if edge == 0 or level + edge >= distance[other]:
-                    continue
-                if distance[other] == _FAR:
+        entry = head[level & (_N_BUCKETS - 1)]
+        head[level & (_N_BUCKETS - 1)] = -1
+        while entry >= 0:
+            cell, entry = cells[entry], after[entry]
+            n_queued -= 1
+            here = distance[cell]
+            if here // _WIDTH != level:
+                continue
+            for dr in (-w, 0, w):
+                for dc in (-1, 0, 1):
+                    edge = _edge(flat, cell, dr, dc)
+                    other = cell + dr + dc
+                    if edge == 0 or here + edge >= distance[other]:
+                        continue
+                    distance[other] = here + edge
+                    bucket = ((here + edge) // _WIDTH) & (_N_BUCKETS - 1)
+                    cells[n_entries], after[n_entries], head[bucket] = other, head[bucket], n_entries
+                    n_entries += 1
                     n_queued += 1
-                else:
-                    _remove(other, distance[other] % n_buckets, head, after, before)
-                distance[other] = level + edge
-                _push(other, distance[other] % n_buckets, head, after, before)
+        level += 1
     return distance.reshape(weight.shape)
 
 
@@ -120,7 +107,7 @@ class CostMap:
         weight = np.zeros((h + 2, w + 2), np.int32)
         weight[1:-1, 1:-1] = np.where(np.isfinite(self.price), np.rint(self.price * UNIT), 0)
         rc = self.cells(points) + 1
-        distance = _dial(weight, rc[:, 0] * (w + 2) + rc[:, 1])[1:-1, 1:-1]
+        distance = _spread(weight, rc[:, 0] * (w + 2) + rc[:, 1])[1:-1, 1:-1]
         metres = distance * (self.resolution / (2 * UNIT * _STRAIGHT))
         return np.where(distance < _FAR, metres, np.inf).astype(np.float32)
 

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 import numpy as np
 from jaxtyping import Float
 
 from embmem.agent import Action, Body
+from embmem.maps.grid import OCCUPIED, UNSEEN, OccupancyGrid
 from embmem.policies.cost_map import PRICE_MAX, CostMap, clearance_price
 from embmem.policies.look_ahead import best_plan
 from embmem.policies.motion import forward_progress
 
-_OCCUPIED, _UNKNOWN = 100, -1
 _CONTACT, _BUMP = 0.1, 0.045  # [m] where the body's centre can not go after a bump: how far ahead, how wide
 _STANDING = 0.12  # [m] around the body that must be free, whatever the map says: it stands there
-
-
-@runtime_checkable
-class Grid(Protocol):
-    """The part of an occupancy grid that is needed here: -1 unknown, 0 free, 100 occupied; rows are y."""
-
-    @property
-    def cells(self) -> np.ndarray:
-        """(h, w) int8."""
-
-    @property
-    def origin(self) -> np.ndarray:
-        """(2,) lower left corner [m], map frame."""
-
-    @property
-    def resolution(self) -> float:
-        """Edge of a cell [m]."""
 
 
 class GridPlanner:
@@ -67,8 +48,12 @@ class GridPlanner:
         self._bumps: list[np.ndarray] = []
         self._last: tuple[np.ndarray, Action] | None = None
 
-    def update(self, grid: Grid, position: Float[np.ndarray, "2"]) -> None:
-        """Take a new map; the goal stays."""
+    def stand_still(self) -> None:
+        """Expect nothing of the next pose: the body may be carried elsewhere."""
+        self._last = None
+
+    def update(self, grid: OccupancyGrid, position: Float[np.ndarray, "2"]) -> CostMap:
+        """Take a new map; the goal stays. Returns what walking costs there."""
         resolution = grid.resolution
         corners = np.vstack([grid.origin, position, self._goal.min(axis=0) if len(self._goal) else position])
         low = corners.min(axis=0) - self._margin
@@ -78,21 +63,22 @@ class GridPlanner:
         before = np.ceil((grid.origin - low) / resolution - 1e-9).astype(int)
         after = np.ceil((high - top) / resolution - 1e-9).astype(int)
         pad = ((before[1], after[1]), (before[0], after[0]))
-        cells = np.pad(grid.cells, pad, constant_values=_UNKNOWN)
+        cells = np.pad(grid.cells, pad, constant_values=UNSEEN)
         price = clearance_price(
-            cells == _OCCUPIED,
+            cells == OCCUPIED,
             resolution,
             radius=self.body.radius,
             comfort=self._comfort,
             slack=self._slack,
         )
-        price[cells == _UNKNOWN] *= self._unknown_price
+        price[cells == UNSEEN] *= self._unknown_price
         np.minimum(price, PRICE_MAX, out=price, where=np.isfinite(price))
         self.map = CostMap(price, grid.origin - before * resolution, resolution)
         self._stamp_disc(position, _STANDING, None)
         for bump in self._bumps:
             self._stamp_disc(bump, _BUMP, np.inf)
         self._field = None
+        return self.map
 
     def _stamp_disc(self, centre: Float[np.ndarray, "2"], radius: float, price: float | None) -> None:
         """Set the price of the cells within `radius`; None opens those that are blocked, at the highest price."""

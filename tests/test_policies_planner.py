@@ -13,17 +13,16 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 
 from embmem.agent import Action, Body
+from embmem.maps.grid import OccupancyGrid
 from embmem.policies.cost_map import UNIT, CostMap, clearance_price
 from embmem.policies.planner import GridPlanner
 
 RESOLUTION = 0.05
 
 
-@dataclass
-class SyntheticGrid:
-    cells: np.ndarray
-    origin: np.ndarray
-    resolution: float = RESOLUTION
+def grid_of(occupied: np.ndarray, *, known: bool = True) -> OccupancyGrid:
+    cells = np.where(occupied, 100, 0) if known else np.full(occupied.shape, -1)
+    return OccupancyGrid(np.zeros(2), RESOLUTION, cells.astype(np.int8))
 
 
 def random_rooms(seed: int, h: int = 120, w: int = 150) -> np.ndarray:
@@ -89,7 +88,7 @@ def test_reaches_its_goal_in_known_rooms_without_touching_anything(seed: int, tu
     walker = Walker(occupied, start, float(rng.uniform(-np.pi, np.pi)), body)
     planner = GridPlanner(body)
     planner.set_goal(goal[None], 0.15)
-    planner.update(SyntheticGrid(np.where(occupied, 100, 0).astype(np.int8), np.zeros(2)), start)
+    planner.update(grid_of(occupied), start)
     length = planner.distance(start)
     for _ in range(int(60 + 8 * length / body.forward)):
         action = planner.next_action(walker.position, walker.yaw)
@@ -108,7 +107,7 @@ def test_bumps_into_what_the_map_does_not_know_and_finds_a_way_around(seed: int)
     walker = Walker(occupied, start, 0.0, Body())
     planner = GridPlanner()
     planner.set_goal(goal[None], 0.15)
-    planner.update(SyntheticGrid(np.full(occupied.shape, -1, np.int8), np.zeros(2)), start)
+    planner.update(grid_of(occupied, known=False), start)
     for _ in range(4000):
         action = planner.next_action(walker.position, walker.yaw)
         if action is None:
@@ -151,7 +150,7 @@ def test_the_way_keeps_off_walls_where_there_is_room() -> None:
     walker = Walker(occupied, start, 0.0, Body())
     planner = GridPlanner()
     planner.set_goal(goal[None], 0.15)
-    planner.update(SyntheticGrid(np.where(occupied, 100, 0).astype(np.int8), np.zeros(2)), start)
+    planner.update(grid_of(occupied), start)
     track = []
     while (action := planner.next_action(walker.position, walker.yaw)) is not None:
         walker.apply(action)
@@ -165,7 +164,7 @@ def test_says_so_where_there_is_no_way() -> None:
     planner = GridPlanner(margin=0.0)
     planner.set_goal(np.array([[2.5, 1.0]]))
     here = np.array([0.5, 1.0])
-    planner.update(SyntheticGrid(np.where(occupied, 100, 0).astype(np.int8), np.zeros(2)), here)
+    planner.update(grid_of(occupied), here)
     assert planner.next_action(here, 0.0) is None
     assert not planner.has_arrived(here)
     assert planner.distance(here) == np.inf

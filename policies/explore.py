@@ -1,0 +1,153 @@
+"""Where to look next: the borders of the known floor, and the furniture that was only seen from afar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import ndimage
+
+from embmem.agent import Action, Body
+from embmem.policies.motion import turn_towards, wrap_angle
+from embmem.policies.planner import GridPlanner
+from embmem.policies.scene import Scene
+from embmem.policies.stand import viewpoints
+
+_SAME = 0.4  # [m] within which two targets are the same one
+_MAX_RETRIES = 5  # targets given up in one step
+_MAX_PLACES = 8  # nearest places that are considered: each needs rays
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Something to look at, and where to stand for it."""
+
+    kind: str  # "frontier" or "place"
+    centre: np.ndarray  # (2,) [m], what to face
+    stand: np.ndarray  # (n, 2) [m]
+    cells: np.ndarray  # (m, 2) [m], all that will have been looked at
+    tolerance: float  # [m] from a standing point
+
+
+class Explorer:
+    """Chooses the target with the least travel, less a bonus for its size, plus a little for turning to it.
+
+    Frontiers (Yamauchi, CIRA 1997) come from the grid. Targets that turn out to be hopeless are given up.
+    """
+
+    def __init__(
+        self,
+        *,
+        body: Body,
+        min_frontier: int = 6,  # cells
+        min_place: int = 3,  # cells
+        view_distance: float = 1.6,  # [m] from which a place is looked at
+        size_bonus: float = 0.5,  # [m] of travel per metre of size
+        turn_price: float = 0.3,  # [m / rad]
+        loyalty: float = 0.7,  # [m] by which another target must be better than the present one
+        patience: int = 60,  # steps for one target
+    ) -> None:
+        self._body, self._min_frontier, self._min_place = body, min_frontier, min_place
+        self._view_distance, self._size_bonus, self._turn_price = view_distance, size_bonus, turn_price
+        self._patience, self._loyalty = patience, loyalty
+        self.reset()
+
+    def reset(self) -> None:
+        """Give every target another chance."""
+        self._given_up: list[np.ndarray] = []
+        self.target: Target | None = None
+        self._steps = 0
+
+    def act(self, scene: Scene, planner: GridPlanner) -> Action | None:
+        """The next action on the way to the best target, None if nothing is left to look at."""
+        self._steps += 1
+        if self.target is not None and self._steps > self._patience:
+            self._give_up(scene)
+        if self.target is None or scene.is_fresh:
+            self._retarget(scene, planner)
+        for _ in range(_MAX_RETRIES):
+            if self.target is None:
+                return None
+            action = planner.next_action(scene.position, scene.yaw)
+            if action is None and planner.has_arrived(scene.position):
+                action = turn_towards(scene.position, scene.yaw, self.target.centre, self._body.turn)
+            if action is not None:
+                return action
+            self._give_up(scene)  # no way to it, or it was looked at and is still not settled
+            self._retarget(scene, planner)
+        return None
+
+    def _give_up(self, scene: Scene) -> None:
+        """Never go for the target again (until `reset`)."""
+        if self.target is not None:
+            self._given_up.append(self.target.centre)
+            if self.target.kind == "place":
+                scene.coverage.mark(self.target.cells, scene.stamp)
+        self.target = None
+
+    def _retarget(self, scene: Scene, planner: GridPlanner) -> None:
+        old, self.target = self.target, self.choose(scene)
+        if self.target is None:
+            return
+        if old is None or not _is_same(old, self.target.centre):
+            self._steps = 0
+        planner.set_goal(self.target.stand, self.target.tolerance)
+
+    def choose(self, scene: Scene) -> Target | None:
+        """The best target that can be reached, None if there is none."""
+        field = scene.costs.field(scene.position[None])
+        best: tuple[float, Target] | None = None
+        for target, size in [*self._frontiers(scene), *self._places(scene)]:
+            travel = float(scene.costs.at(field, target.stand).min()) if len(target.stand) else np.inf
+            if not np.isfinite(travel):
+                continue
+            offset = target.centre - scene.position
+            turn = abs(wrap_angle(float(np.arctan2(offset[1], offset[0])) - scene.yaw))
+            cost = travel + self._turn_price * turn - self._size_bonus * min(size, 3.0)
+            if self.target is not None and _is_same(self.target, target.centre):
+                cost -= self._loyalty
+            if best is None or cost < best[0]:
+                best = (cost, target)
+        return None if best is None else best[1]
+
+    def _is_given_up(self, centre: Float[np.ndarray, "2"]) -> bool:
+        return any(np.hypot(*(centre - other)) < _SAME for other in self._given_up)
+
+    def _frontiers(self, scene: Scene) -> list[tuple[Target, float]]:
+        """Frontiers and their lengths [m]."""
+        targets = []
+        for frontier in scene.grid.frontiers(self._min_frontier):
+            if self._is_given_up(frontier.centre):
+                continue
+            points = scene.grid.to_points(frontier.cells)
+            target = Target("frontier", frontier.centre, points, points, tolerance=0.3)
+            targets.append((target, len(frontier) * scene.grid.resolution))
+        return targets
+
+    def _places(self, scene: Scene) -> list[tuple[Target, float]]:
+        """The nearest groups of places without a close look, and their sizes [m]."""
+        mask, _ = scene.coverage.pending(scene.since)
+        labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+        groups = []
+        for label, box in enumerate(ndimage.find_objects(labels), start=1):
+            cells = np.argwhere(labels[box] == label) + [part.start for part in box]
+            if len(cells) < self._min_place:
+                continue
+            points = scene.coverage.centres(cells)
+            middle = points[np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1))]
+            if not self._is_given_up(middle):
+                groups.append((float(np.hypot(*(middle - scene.position))), middle, points))
+        targets = []
+        for _, middle, points in sorted(groups, key=lambda group: group[0])[:_MAX_PLACES]:
+            eye_level = np.append(middle, self._body.height)
+            stand = viewpoints(
+                scene.costs, scene.voxels, eye_level, eye=self._body.height, far=self._view_distance, short=0.4
+            )
+            size = float(np.sqrt(len(points))) * scene.coverage.resolution
+            targets.append((Target("place", middle, stand, points, tolerance=0.2), size))
+        return targets
+
+
+def _is_same(target: Target, centre: Float[np.ndarray, "2"]) -> bool:
+    return bool(np.hypot(*(target.centre - centre)) < _SAME)

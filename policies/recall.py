@@ -1,0 +1,54 @@
+"""What the memory says about where a thing may be, and which of it has turned out to be wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from embmem.memory import Memory
+from embmem.records import Hit, Query
+
+LAYER = "objects"
+_SAME = 0.35  # [m] within which two positions are the same hypothesis
+
+
+@dataclass(eq=False)
+class Recall:
+    """The hypotheses of one search: remembered objects of a category, less those that were seen to be gone."""
+
+    category: str
+    min_confidence: float  # of the object's existence
+    min_seen: int = 2  # sightings
+    dismissed: list[tuple[np.ndarray, float]] = field(default_factory=list)  # position [m], stamp [s]
+
+    def hypotheses(self, memory: Memory) -> list[Hit]:
+        """The hits of the object layer that are worth a walk, best first."""
+        hits = memory.query(Query(entity=self.category, k=50))
+        return [hit for hit in hits if hit.layer == LAYER and self._is_worth(hit)]
+
+    def dismiss(self, hit: Hit, stamp: float) -> None:
+        """It was not there; only a sighting after `stamp` brings it back."""
+        if hit.position is not None:
+            self.dismissed.append((hit.position, stamp))
+
+    def forgive(self) -> None:
+        """Give every hypothesis another chance."""
+        self.dismissed.clear()
+
+    def _is_worth(self, hit: Hit) -> bool:
+        position = hit.position
+        if position is None or hit.detail["confidence"] < self.min_confidence:
+            return False
+        if hit.detail["times_seen"] < self.min_seen:
+            return False
+        return not any(
+            hit.stamp <= stamp and np.linalg.norm(position - where) < _SAME for where, stamp in self.dismissed
+        )
+
+
+def same_object(a: Hit, b: Hit) -> bool:
+    """Whether two hits, perhaps of different instants, speak of one thing."""
+    if a.position is None or b.position is None:
+        return False
+    return bool(np.linalg.norm(a.position - b.position) < _SAME)
