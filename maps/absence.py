@@ -26,10 +26,11 @@ def missing(positions, sizes, labels, images, focal, T_camera_map, limits):
         limits: (min_pixels, max_range [m], margin [m]); depth nearer than the thing by more than the margin hides it.
     """
     result = np.zeros(len(positions), dtype=np.bool_)
+    R, t = np.ascontiguousarray(T_camera_map[:3, :3]), T_camera_map[:3, 3]
     for i in range(len(positions)):
         if labels[i] < 0:
             continue
-        p = T_camera_map[:3, :3] @ positions[i] + T_camera_map[:3, 3]
+        p = R @ positions[i] + t
         if p[2] > 0.1 and p[0] * p[0] + p[1] * p[1] + p[2] * p[2] <= limits[1] * limits[1]:
             result[i] = _is_missing(p, sizes[i], labels[i], images, focal, limits)
     return result

@@ -11,7 +11,7 @@ import numpy as np
 from embmem.errors import InputError
 from embmem.geometry import invert_pose
 from embmem.maps.absence import missing
-from embmem.maps.association import associate, pairwise
+from embmem.maps.association import associate, duplicates, pair_costs
 from embmem.maps.object_rows import ROW, rows_from_state, rows_to_arrays
 from embmem.maps.segments import Segments, find_segments
 from embmem.maps.states import check_header, checked_numbers
@@ -21,6 +21,9 @@ from embmem.records import Hit, Query
 
 BACKGROUND = ("unlabelled", "wall", "floor", "ceiling", "door frame", "door", "window")
 NUMBERS = ("min_pixels", "max_range", "gate", "prior", "hit", "miss", "low", "high")
+_TOUCH = 0.05  # [m] between the boxes of two parts of one large thing
+_INSIDE = 0.03  # [m] by which the middle of a thing may lie outside of the box of another that is the same
+_SHRINK = 0.2  # how much slower sizes shrink than positions move
 _MARGIN = 0.1  # [m] in front of a thing that does not hide it
 _NEAREST = 0.5  # [m] nearer than this a sighting weighs no more
 _CUT_WEIGHT = 0.1  # of a sighting that the border of the image cuts
@@ -207,21 +210,23 @@ class ObjectMemory:
 
     def _match(self, segments: Segments, categories: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(rows, segments) that are the same thing."""
-        rows = self._rows
-        distances = pairwise(rows["position"], segments.position)
-        reach = np.maximum(rows["size"].max(axis=1, initial=0)[:, None], segments.size.max(axis=1, initial=0)[None])
-        is_same = rows["category"][:, None] == categories[None]
-        return associate(distances, is_same & (distances <= self.gate + 0.5 * reach))
+        found = (segments.position, segments.size, categories)
+        return associate(pair_costs(self._boxes(), found, self.gate, _TOUCH))
+
+    def _boxes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions, sizes and categories as arrays of their own, which kernels want."""
+        names = ("position", "size", "category")
+        position, size, category = (np.ascontiguousarray(self._rows[name]) for name in names)
+        return position, size, category
 
     def _confirm(self, seen: np.ndarray, segments: Segments, columns: np.ndarray, stamp: float) -> None:
-        """Sightings: near ones weigh more, those cut by the border hardly move a thing but may enlarge it."""
+        """Sightings: near ones weigh more, and each shows at most the whole thing, so sizes rather grow."""
         rows = self._rows[seen]
-        is_cut = segments.is_cut[columns][:, None]
         weight = _weight(segments)[columns]
         share = (weight / (rows["weight"] + weight))[:, None]
         size = segments.size[columns]
         rows["position"] += share * (segments.position[columns] - rows["position"])
-        rows["size"] = np.where(is_cut, np.maximum(rows["size"], size), rows["size"] + share * (size - rows["size"]))
+        rows["size"] = np.maximum(size, rows["size"] + _SHRINK * share * (size - rows["size"]))
         rows["weight"] = np.minimum(rows["weight"] + weight, _MAX_WEIGHT)
         rows["log_odds"] = np.minimum(rows["log_odds"] + self.hit, self.high)
         rows["last_seen"] = stamp
@@ -236,11 +241,12 @@ class ObjectMemory:
         if len(at) == 0:
             return
         k = observation.intrinsics
+        semantic = np.ascontiguousarray(observation.semantic, dtype=np.int32)
         is_missing = missing(
             self._rows["position"][at],
             self._rows["size"][at],
             self._label_of[self._rows["category"][at]],
-            (observation.depth, observation.semantic),
+            (np.ascontiguousarray(observation.depth, dtype=np.float32), semantic),
             (float(k.fx), float(k.fy), float(k.cx), float(k.cy)),
             invert_pose(observation.T_map_camera),
             (2.0 * self.min_pixels, self.max_range, _MARGIN),
@@ -250,20 +256,16 @@ class ObjectMemory:
         self._rows["times_missed"][gone] += 1
 
     def _merge(self, seen: np.ndarray) -> np.ndarray:
-        """True for rows that turn out to be the same thing as one that was seen now: two things cannot overlap."""
+        """True for unseen rows that are the same thing as one that was seen now, which takes over their past."""
         rows = self._rows
-        other = np.setdiff1d(np.arange(len(rows)), seen)
-        merged = np.zeros(len(rows), dtype=np.bool_)
-        if len(seen) == 0 or len(other) == 0:
-            return merged
-        distances = pairwise(rows["position"][other], rows["position"][seen])
-        size = np.minimum(rows["size"][other].max(axis=1)[:, None], rows["size"][seen].max(axis=1)[None])
-        is_same = rows["category"][other][:, None] == rows["category"][seen][None]
-        i, j = np.nonzero(is_same & (distances < 0.5 * size))
-        merged[other[i]] = True
-        np.minimum.at(rows["first_seen"], seen[j], rows["first_seen"][other[i]])
-        np.add.at(rows["times_seen"], seen[j], rows["times_seen"][other[i]])
-        return merged
+        is_seen = np.zeros(len(rows), dtype=np.bool_)
+        is_seen[seen] = True
+        of = duplicates(self._boxes(), is_seen, _INSIDE)
+        merged = np.flatnonzero(of >= 0)
+        if len(merged):
+            np.minimum.at(rows["first_seen"], of[merged], rows["first_seen"][merged])
+            np.add.at(rows["times_seen"], of[merged], rows["times_seen"][merged])
+        return of >= 0
 
     def _is_refuted(self) -> np.ndarray:
         """True for rows seen once and found missing since."""

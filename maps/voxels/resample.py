@@ -44,8 +44,9 @@ def _arrays(pool: BlockPool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
 def _move_block(coordinate, values, stamp, T, inverse, arrays, n):
     """Write one block, turned and shifted by T (in voxels), into the arrays; returns the new number of blocks."""
     table, keys, cells, stamps = arrays
-    centre = T[:3, :3] @ (coordinate * SIDE + SIDE / 2.0) + T[:3, 3]
-    half = np.abs(T[:3, :3]).sum(axis=1) * (SIDE / 2.0)
+    R = np.ascontiguousarray(T[:3, :3])
+    centre = R @ (coordinate * SIDE + SIDE / 2.0) + T[:3, 3]
+    half = np.abs(R).sum(axis=1) * (SIDE / 2.0)
     low = np.floor(centre - half - 0.5).astype(np.int64)
     high = np.floor(centre + half + 0.5).astype(np.int64)
     for x in range(low[0], high[0] + 1):
