@@ -1,5 +1,5 @@
 """A deterministic CPU renderer for the worlds that come with embmem."""
 
-from embmem.sim_envs.render.renderer import Frame, Renderer, TriangleMesh
+from embmem.sim_envs.render.renderer import Frame, Renderer
 
-__all__ = ["Frame", "Renderer", "TriangleMesh"]
+__all__ = ["Frame", "Renderer"]

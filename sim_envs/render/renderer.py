@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
 
 from embmem.observation import Intrinsics
+from embmem.sim_envs.house.mesh import Mesh
 from embmem.sim_envs.render import cull, raster, resolve
 from embmem.sim_envs.render.patterns import FEATURE, PATTERNS, textures
 from embmem.sim_envs.render.scene import Scene, lit_colours, make_camera, make_portals, planes_of
@@ -25,24 +25,6 @@ class Frame:
     semantic: Int32[np.ndarray, "h w"]
     instance: Int32[np.ndarray, "h w"]
     rgb: UInt8[np.ndarray, "h w 3"] | None
-
-
-@runtime_checkable
-class TriangleMesh(Protocol):
-    """What can be drawn: `embmem.sim_envs.house.mesh.Mesh`, or any other triangles grouped into parts.
-
-    Triangles are CCW seen from the side that is visible.
-    """
-
-    vertices: np.ndarray  # (v, 3) float, map frame [m]
-    triangles: np.ndarray  # (t, 3) integer
-    colour: np.ndarray  # (t, 3) uint8
-    pattern: np.ndarray  # (t,) uint8, index of `embmem.sim_envs.render.patterns.PATTERNS`
-    semantic: np.ndarray  # (t,) integer
-    instance: np.ndarray  # (t,) integer
-    part_start: np.ndarray  # (p + 1,) integer, triangle ranges
-    part_aabb: np.ndarray  # (p, 6) float, x0 y0 z0 x1 y1 z1
-    part_room: np.ndarray  # (p,) integer, -1 = belongs to no single room
 
 
 class Renderer:
@@ -63,7 +45,7 @@ class Renderer:
 
     def __init__(
         self,
-        mesh: TriangleMesh,
+        mesh: Mesh,
         rooms: Float[np.ndarray, "r 4"] = _NO_ROOMS,
         doors: Float[np.ndarray, "d 6"] = _NO_DOORS,
     ) -> None:
@@ -74,7 +56,7 @@ class Renderer:
         self._ids = np.empty((0, 0), dtype=np.int32)
 
     def render(self, T_map_camera: Float[np.ndarray, "4 4"], intrinsics: Intrinsics, *, rgb: bool = True) -> Frame:
-        """The images of a camera at `T_map_camera` (optical frame); surfaces nearer than 1 cm are not drawn.
+        """The images of a camera at `T_map_camera` (optical frame); surfaces nearer than 1 mm are not drawn.
 
         Args:
             rgb: False leaves `Frame.rgb` None and saves about half of the time.
@@ -97,7 +79,7 @@ class Renderer:
         return Frame(depth, semantic, instance, image)
 
 
-def _make_scene(mesh: TriangleMesh) -> Scene:
+def _make_scene(mesh: Mesh) -> Scene:
     """The kernels' arrays of a mesh."""
     n = len(mesh.triangles)
     start = np.ascontiguousarray(mesh.part_start, dtype=np.int32)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Integer
 
 from embmem.observation import Intrinsics
 
-NEAR = 0.01  # [m] nothing nearer is drawn
+NEAR = 1e-3  # [m] nothing nearer is drawn
 # Two bounces of a bright room instead of a sun: every one of the six box directions gets its own brightness,
 # so that edges between faces of one colour stay readable.
 _LIGHTS = np.array([[0.35, 0.25, 0.9], [-0.8, 0.45, 0.4], [0.5, -0.85, 0.15]])
