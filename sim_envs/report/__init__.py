@@ -1,5 +1,6 @@
 """What a run found: `summarise` (numbers), `print_summary` (terminal) and `write_report` (one HTML page)."""
 
+from embmem.sim_envs.report.page import write_report
 from embmem.sim_envs.report.summary import print_summary, summarise
 
-__all__ = ["print_summary", "summarise"]
+__all__ = ["print_summary", "summarise", "write_report"]

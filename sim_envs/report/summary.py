@@ -32,7 +32,7 @@ class Metric:
 
     key: str  # in a row
     title: str
-    scale: float  # what a value is multiplied with to be shown
+    scale: int  # what a value is multiplied with to be shown
     unit: str
     is_more_better: bool
 
@@ -41,11 +41,17 @@ METRICS = (
     Metric("success", "Success", 100, "%", True),
     Metric("spl", "SPL", 100, "%", True),
     Metric("soft_spl", "SoftSPL", 100, "%", True),
+    Metric("progress", "Progress", 100, "%", True),
     Metric("distance_to_goal", "Distance to goal", 1, "m", False),
     Metric("steps", "Steps", 1, "", False),
     Metric("path_length", "Path length", 1, "m", False),
     Metric("collisions", "Collisions", 1, "", False),
 )
+MAIN = ("success", "spl", "soft_spl", "distance_to_goal", "steps")
+BREAKDOWNS = {
+    "moved": "whether the goal has moved since the tour",
+    "kind": "kind of question",
+}  # key of a row: what it says
 
 
 def summarise(rows: Sequence[Row], *, rng: np.random.Generator, reference: str | None = None) -> dict[str, Any]:
@@ -83,7 +89,7 @@ def summarise(rows: Sequence[Row], *, rng: np.random.Generator, reference: str |
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     """Two tables: the agents' means, and each agent minus the reference, with 95 % intervals."""
-    shown = _shown(summary)
+    shown = [m for m in shown_metrics(summary) if m.key in MAIN]
     means = Table(title=f"{summary['task']}: mean [95 % interval]", title_justify="left", box=box.SIMPLE_HEAD)
     means.add_column("agent")
     means.add_column("episodes", justify="right")
@@ -131,10 +137,13 @@ def format_p(p: float | None) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
-def _shown(summary: Mapping[str, Any]) -> list[Metric]:
-    """The columns that fit a terminal: those present in any agent."""
-    keys = {key for agent in summary["agents"].values() for key in agent["metrics"]}
-    return [m for m in METRICS[:5] if m.key in keys]
+def shown_metrics(summary: Mapping[str, Any]) -> list[Metric]:
+    """The metrics that some agent has; progress only where it says more than success."""
+    agents = [agent["metrics"] for agent in summary["agents"].values()]
+    present = [m for m in METRICS if any(m.key in metrics for metrics in agents)]
+    if all(metrics["progress"]["mean"] == metrics["success"]["mean"] for metrics in agents if "progress" in metrics):
+        present = [m for m in present if m.key != "progress"]
+    return present
 
 
 def _heading(metric: Metric) -> str:
@@ -169,8 +178,32 @@ def _agent_summary(
             {"index": index, "episodes": len(group)} | {key: _mean(group, key, rng) for key in ("success", "spl")}
             for index, group in sorted(groups.items())
         ],
+        "breakdowns": {key: _breakdown(rows, key, rng) for key in BREAKDOWNS if any(key in r for r in rows)},
         "success_over_steps": _success_over_steps(rows, steps_grid, rng),
+        "seconds": _seconds(rows),
     }
+
+
+def _breakdown(rows: Sequence[Row], key: str, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Success and SPL for each value of a key."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        value = row.get(key)
+        name = ("no", "yes")[value] if isinstance(value, bool) else str(value)
+        groups.setdefault(name, []).append(row)
+    return [
+        {"value": value, "episodes": len(group)} | {name: _mean(group, name, rng) for name in ("success", "spl")}
+        for value, group in sorted(groups.items())
+    ]
+
+
+def _seconds(rows: Sequence[Row]) -> dict[str, float]:
+    """Mean seconds an episode spends in each part of the loop."""
+    totals: dict[str, float] = {}
+    for row in rows:
+        for part, seconds in (row.get("seconds") or {}).items():
+            totals[part] = totals.get(part, 0.0) + float(seconds)
+    return {part: total / len(rows) for part, total in totals.items()}
 
 
 def _mean(rows: Sequence[Row], key: str, rng: np.random.Generator) -> dict[str, Any] | None:
