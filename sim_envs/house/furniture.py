@@ -38,15 +38,17 @@ def _legs(w: float, d: float, h: float, thick: float = 0.05) -> list[Box]:
 
 
 def _cabinet(w: float, d: float, h: float) -> Parts:
-    return [(0, 0, 0, w, d - 0.02, h), (0.03, d - 0.02, 0.08, w - 0.03, d, h - 0.05)], [(0, 0, w, d - 0.02, h)]
+    return [(0.0, 0.0, 0.0, w, d - 0.02, h), (0.03, d - 0.02, 0.08, w - 0.03, d, h - 0.05)], [
+        (0.0, 0.0, w, d - 0.02, h)
+    ]
 
 
 def _closed(w: float, d: float, h: float) -> Parts:
-    return [(0, 0, 0, w, d - 0.02, h), (0.03, d - 0.02, 0.08, w - 0.03, d, h - 0.05)], []
+    return [(0.0, 0.0, 0.0, w, d - 0.02, h), (0.03, d - 0.02, 0.08, w - 0.03, d, h - 0.05)], []
 
 
 def _table(w: float, d: float, h: float) -> Parts:
-    return [(0, 0, h - 0.04, w, d, h), *_legs(w, d, h - 0.04)], [(0, 0, w, d, h)]
+    return [(0.0, 0.0, h - 0.04, w, d, h), *_legs(w, d, h - 0.04)], [(0.0, 0.0, w, d, h)]
 
 
 def _shelf(w: float, d: float, h: float) -> Parts:
@@ -54,13 +56,13 @@ def _shelf(w: float, d: float, h: float) -> Parts:
     n = max(2, round(h / 0.37))
     t, levels = 0.025, [0.08 + (h - 0.08) * i / n for i in range(n + 1)]
     boxes: list[Box] = [(t, 0.015, z - t, w - t, d, z) for z in levels[:-1]]
-    boxes += [(0, 0, h - t, w, d, h), (0, 0, 0, t, d, h - t), (w - t, 0, 0, w, d, h - t)]
-    boxes.append((t, 0, 0, w - t, 0.015, h - t))
+    boxes += [(0.0, 0.0, h - t, w, d, h), (0.0, 0.0, 0.0, t, d, h - t), (w - t, 0.0, 0.0, w, d, h - t)]
+    boxes.append((t, 0.0, 0.0, w - t, 0.015, h - t))
     return boxes, [*((t, 0.015, w - t, d, z) for z in levels[:-1]), (0.0, 0.0, w, d, h)]
 
 
 def _bed(w: float, d: float, h: float) -> Parts:
-    boxes: list[Box] = [(0, 0.06, 0.0, w, d, 0.3), (0, 0, 0, w, 0.06, h)]
+    boxes: list[Box] = [(0.0, 0.06, 0.0, w, d, 0.3), (0.0, 0.0, 0.0, w, 0.06, h)]
     boxes.append((0.03, 0.06, 0.3, w - 0.03, d - 0.03, 0.5))
     for i in range(2 if w > 1.2 else 1):
         middle = w / 2 if w <= 1.2 else w * (0.27 + 0.46 * i)
@@ -70,80 +72,80 @@ def _bed(w: float, d: float, h: float) -> Parts:
 
 def _sofa(w: float, d: float, h: float) -> Parts:
     arm = 0.15
-    boxes: list[Box] = [(0, 0, 0, w, 0.2, h), (0, 0.2, 0, arm, d, 0.6), (w - arm, 0.2, 0, w, d, 0.6)]
+    boxes: list[Box] = [(0.0, 0.0, 0.0, w, 0.2, h), (0.0, 0.2, 0.0, arm, d, 0.6), (w - arm, 0.2, 0.0, w, d, 0.6)]
     boxes.append((arm, 0.2, 0.1, w - arm, d, 0.42))
     return boxes, [(arm, 0.2, w - arm, d, 0.42)]
 
 
 def _chair(w: float, d: float, h: float) -> Parts:
-    boxes: list[Box] = [(0, 0, 0.42, w, d, 0.46), (0, 0, 0.46, w, 0.04, h), *_legs(w, d, 0.42, 0.04)]
-    return boxes, [(0, 0.04, w, d, 0.46)]
+    boxes: list[Box] = [(0.0, 0.0, 0.42, w, d, 0.46), (0.0, 0.0, 0.46, w, 0.04, h), *_legs(w, d, 0.42, 0.04)]
+    return boxes, [(0.0, 0.04, w, d, 0.46)]
 
 
 def _office_chair(w: float, d: float, h: float) -> Parts:
-    boxes: list[Box] = [(0, 0, 0.44, w, d, 0.5), (0.03, 0, 0.55, w - 0.03, 0.07, h)]
+    boxes: list[Box] = [(0.0, 0.0, 0.44, w, d, 0.5), (0.03, 0.0, 0.55, w - 0.03, 0.07, h)]
     boxes += [
         (w / 2 - 0.04, d / 2 - 0.04, 0.08, w / 2 + 0.04, d / 2 + 0.04, 0.44),
-        (0, d / 2 - 0.03, 0, w, d / 2 + 0.03, 0.08),
+        (0.0, d / 2 - 0.03, 0.0, w, d / 2 + 0.03, 0.08),
     ]
-    boxes += [(w / 2 - 0.03, 0, 0.0, w / 2 + 0.03, d, 0.07), (w / 2 - 0.03, 0, 0.5, w / 2 + 0.03, 0.05, 0.55)]
+    boxes += [(w / 2 - 0.03, 0.0, 0.0, w / 2 + 0.03, d, 0.07), (w / 2 - 0.03, 0.0, 0.5, w / 2 + 0.03, 0.05, 0.55)]
     return boxes, []
 
 
 def _toilet(w: float, d: float, h: float) -> Parts:
     boxes: list[Box] = [
-        (0.02, 0, 0.4, w - 0.02, 0.18, h),
-        (0, 0.18, 0.3, w, d, 0.42),
-        (0.08, 0, 0, w - 0.08, d - 0.15, 0.3),
+        (0.02, 0.0, 0.4, w - 0.02, 0.18, h),
+        (0.0, 0.18, 0.3, w, d, 0.42),
+        (0.08, 0.0, 0.0, w - 0.08, d - 0.15, 0.3),
     ]
-    return boxes, [(0.02, 0, w - 0.02, 0.18, h)]
+    return boxes, [(0.02, 0.0, w - 0.02, 0.18, h)]
 
 
 def _washbasin(w: float, d: float, h: float) -> Parts:
-    boxes: list[Box] = [(0, 0, h - 0.14, w, d, h), (w / 2 - 0.1, 0, 0, w / 2 + 0.1, 0.25, h - 0.14)]
+    boxes: list[Box] = [(0.0, 0.0, h - 0.14, w, d, h), (w / 2 - 0.1, 0.0, 0.0, w / 2 + 0.1, 0.25, h - 0.14)]
     boxes.append((w / 2 - 0.02, 0.02, h, w / 2 + 0.02, 0.16, h + 0.12))
-    return boxes, [(0, 0.16, w, d, h)]
+    return boxes, [(0.0, 0.16, w, d, h)]
 
 
 def _bathtub(w: float, d: float, h: float) -> Parts:
     t = 0.08
-    boxes: list[Box] = [(0, 0, 0, w, d, 0.15), (0, 0, 0.15, w, t, h), (0, d - t, 0.15, w, d, h)]
-    boxes += [(0, t, 0.15, t, d - t, h), (w - t, t, 0.15, w, d - t, h)]
+    boxes: list[Box] = [(0.0, 0.0, 0.0, w, d, 0.15), (0.0, 0.0, 0.15, w, t, h), (0.0, d - t, 0.15, w, d, h)]
+    boxes += [(0.0, t, 0.15, t, d - t, h), (w - t, t, 0.15, w, d - t, h)]
     return boxes, []
 
 
 def _washing_machine(w: float, d: float, h: float) -> Parts:
     door = (w / 2 - 0.17, d - 0.02, 0.25, w / 2 + 0.17, d, 0.6)
-    return [(0, 0, 0, w, d - 0.02, h), door], [(0, 0, w, d - 0.02, h)]
+    return [(0.0, 0.0, 0.0, w, d - 0.02, h), door], [(0.0, 0.0, w, d - 0.02, h)]
 
 
 def _piano(w: float, d: float, h: float) -> Parts:
-    return [(0, 0, 0, w, 0.35, h), (0, 0.35, 0.6, w, d, 0.72)], [(0, 0, w, 0.35, h)]
+    return [(0.0, 0.0, 0.0, w, 0.35, h), (0.0, 0.35, 0.6, w, d, 0.72)], [(0.0, 0.0, w, 0.35, h)]
 
 
 def _sink(w: float, d: float, h: float) -> Parts:
     boxes, _ = _cabinet(w, d, h)
     boxes.append((w / 2 - 0.02, 0.05, h, w / 2 + 0.02, 0.22, h + 0.25))
-    return boxes, [(0, 0.25, w, d - 0.02, h)]
+    return boxes, [(0.0, 0.25, w, d - 0.02, h)]
 
 
 def _stove(w: float, d: float, h: float) -> Parts:
     boxes, _ = _cabinet(w, d, h)
     boxes.append((0.02, 0.0, h, w - 0.02, 0.04, h + 0.08))
-    return boxes, [(0, 0.04, w, d - 0.02, h)]
+    return boxes, [(0.0, 0.04, w, d - 0.02, h)]
 
 
 def _hung(bottom: float) -> Callable[[float, float, float], Parts]:
     def build(w: float, d: float, h: float) -> Parts:
-        return [(0, 0, bottom, w, d, h)], []
+        return [(0.0, 0.0, bottom, w, d, h)], []
 
     return build
 
 
 def _wall_shelf(w: float, d: float, h: float) -> Parts:
-    boxes: list[Box] = [(0, 0, h - 0.03, w, d, h), (0.1, 0, h - 0.15, 0.13, 0.03, h - 0.03)]
-    boxes.append((w - 0.13, 0, h - 0.15, w - 0.1, 0.03, h - 0.03))
-    return boxes, [(0, 0, w, d, h)]
+    boxes: list[Box] = [(0.0, 0.0, h - 0.03, w, d, h), (0.1, 0.0, h - 0.15, 0.13, 0.03, h - 0.03)]
+    boxes.append((w - 0.13, 0.0, h - 0.15, w - 0.1, 0.03, h - 0.03))
+    return boxes, [(0.0, 0.0, w, d, h)]
 
 
 OAK, PINE, WALNUT, WHITE, STEEL = (176, 128, 78), (205, 165, 110), (105, 70, 45), (228, 228, 222), (150, 155, 160)
