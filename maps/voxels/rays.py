@@ -40,20 +40,26 @@ def mark_rays(marks, shape, corner, ends, n, origin):
         marks: flat uint8 grid, all zero.
         shape: (x, y, z) size of the grid in voxels.
         corner: (3,) the first voxel of the grid.
-        ends: (n, 4) end voxels; changed.
+        ends: (n, 4) end voxels; reordered.
         origin: (3,) where the rays start, in fractions of voxels.
     """
     n_distinct = 0
     for i in range(n):
-        for axis in range(3):
-            ends[i, axis] -= corner[axis]
-        index = (ends[i, 0] * shape[1] + ends[i, 1]) * shape[2] + ends[i, 2]
+        index = _index(ends[i], corner, shape)
         if marks[index] == 0:  # whether hit or cut, one ray a voxel
             ends[n_distinct, :3] = ends[i, :3]
             n_distinct += 1
         marks[index] |= ends[i, 3]
     for i in range(n_distinct):
-        _mark_ray(marks, shape, ends[i], origin - corner)
+        _mark_ray(marks, shape, corner, ends[i], origin)
+
+
+@no_type_check
+@njit(cache=True)
+def _index(voxel, corner, shape):
+    """Where a voxel is in the flat grid."""
+    x, y, z = voxel[0] - corner[0], voxel[1] - corner[1], voxel[2] - corner[2]
+    return (x * shape[1] + y) * shape[2] + z
 
 
 @no_type_check
@@ -70,7 +76,7 @@ def _axis(start, end):
 
 @no_type_check
 @njit(cache=True)
-def _mark_ray(marks, shape, end, origin):
+def _mark_ray(marks, shape, corner, end, origin):
     """Walk from voxel to voxel in the order of crossings (Amanatides and Woo, Eurographics 1987).
 
     The number of steps is known and the ray ends in the middle of a voxel, so rounding cannot lead past the end.
@@ -80,8 +86,8 @@ def _mark_ray(marks, shape, end, origin):
     step_y, t_y, dt_y = _axis(origin[1], end[1])
     step_z, t_z, dt_z = _axis(origin[2], end[2])
     jump_x, jump_y = step_x * shape[1] * shape[2], step_y * shape[2]
-    index = int((x * shape[1] + y) * shape[2] + z)
-    n_steps = int(abs(end[0] - x) + abs(end[1] - y) + abs(end[2] - z))
+    index = _index((x, y, z), corner, shape)
+    n_steps = abs(end[0] - x) + abs(end[1] - y) + abs(end[2] - z)
     for _ in range(n_steps):
         marks[index] |= FREE
         if t_x < t_y and t_x < t_z:
