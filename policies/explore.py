@@ -16,7 +16,7 @@ from embmem.policies.stand import viewpoints
 
 _SAME = 0.4  # [m] within which two targets are the same one
 _MAX_RETRIES = 5  # targets given up in one step
-_MAX_PLACES = 8  # nearest places that are considered: each needs rays
+_MAX_SIZE = 3.0  # [m], larger targets earn no more
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,19 +97,31 @@ class Explorer:
     def choose(self, scene: Scene) -> Target | None:
         """The best target that can be reached, None if there is none."""
         field = scene.costs.field(scene.position[None])
-        best: tuple[float, Target] | None = None
-        for target, size in [*self._frontiers(scene), *self._places(scene)]:
-            travel = float(scene.costs.at(field, target.stand).min()) if len(target.stand) else np.inf
-            if not np.isfinite(travel):
-                continue
-            offset = target.centre - scene.position
-            turn = abs(wrap_angle(float(np.arctan2(offset[1], offset[0])) - scene.yaw))
-            cost = travel + self._turn_price * turn - self._size_bonus * min(size, 3.0)
-            if self.target is not None and _is_same(self.target, target.centre):
-                cost -= self._loyalty
-            if best is None or cost < best[0]:
-                best = (cost, target)
-        return None if best is None else best[1]
+        best, best_cost = None, np.inf
+        for target, size in self._frontiers(scene):
+            cost = self._cost(target, size, scene, field)
+            if cost < best_cost:
+                best, best_cost = target, cost
+        for distance, middle, points in self._places(scene):
+            if distance - self._view_distance - self._size_bonus * _MAX_SIZE - self._loyalty > best_cost:
+                break  # all others are farther away still
+            target = self._place_target(middle, points, scene)
+            cost = self._cost(target, float(np.sqrt(len(points))) * scene.coverage.resolution, scene, field)
+            if cost < best_cost:
+                best, best_cost = target, cost
+        return best
+
+    def _cost(self, target: Target, size: float, scene: Scene, field: Float[np.ndarray, "h w"]) -> float:
+        """Travel [m] with bonus and turn; inf if no way leads there."""
+        if not len(target.stand):
+            return np.inf
+        offset = target.centre - scene.position
+        turn = abs(wrap_angle(float(np.arctan2(offset[1], offset[0])) - scene.yaw))
+        cost = float(scene.costs.at(field, target.stand).min())
+        cost += self._turn_price * turn - self._size_bonus * min(size, _MAX_SIZE)
+        if self.target is not None and _is_same(self.target, target.centre):
+            cost -= self._loyalty
+        return cost
 
     def _is_given_up(self, centre: Float[np.ndarray, "2"]) -> bool:
         return any(np.hypot(*(centre - other)) < _SAME for other in self._given_up)
@@ -125,8 +137,8 @@ class Explorer:
             targets.append((target, len(frontier) * scene.grid.resolution))
         return targets
 
-    def _places(self, scene: Scene) -> list[tuple[Target, float]]:
-        """The nearest groups of places without a close look, and their sizes [m]."""
+    def _places(self, scene: Scene) -> list[tuple[float, np.ndarray, np.ndarray]]:
+        """(distance [m] as the crow flies, middle, all points) of the places without a close look, nearest first."""
         mask, _ = scene.coverage.pending(scene.since)
         labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
         groups = []
@@ -138,15 +150,13 @@ class Explorer:
             middle = points[np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1))]
             if not self._is_given_up(middle):
                 groups.append((float(np.hypot(*(middle - scene.position))), middle, points))
-        targets = []
-        for _, middle, points in sorted(groups, key=lambda group: group[0])[:_MAX_PLACES]:
-            eye_level = np.append(middle, self._body.height)
-            stand = viewpoints(
-                scene.costs, scene.voxels, eye_level, eye=self._body.height, far=self._view_distance, short=0.4
-            )
-            size = float(np.sqrt(len(points))) * scene.coverage.resolution
-            targets.append((Target("place", middle, stand, points, tolerance=0.2), size))
-        return targets
+        return sorted(groups, key=lambda group: group[0])
+
+    def _place_target(self, middle: np.ndarray, points: np.ndarray, scene: Scene) -> Target:
+        eye = self._body.height
+        far = self._view_distance
+        stand = viewpoints(scene.costs, scene.voxels, np.append(middle, eye), eye=eye, far=far, short=0.4)
+        return Target("place", middle, stand, points, tolerance=0.2)
 
 
 def _is_same(target: Target, centre: Float[np.ndarray, "2"]) -> bool:

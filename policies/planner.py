@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 
 from embmem.agent import Action, Body
 from embmem.maps.grid import OCCUPIED, UNSEEN, OccupancyGrid
@@ -54,16 +54,8 @@ class GridPlanner:
 
     def update(self, grid: OccupancyGrid, position: Float[np.ndarray, "2"]) -> CostMap:
         """Take a new map; the goal stays. Returns what walking costs there."""
+        cells, origin = self._canvas(grid, position)
         resolution = grid.resolution
-        corners = np.vstack([grid.origin, position, self._goal.min(axis=0) if len(self._goal) else position])
-        low = corners.min(axis=0) - self._margin
-        top = grid.origin + np.array(grid.cells.shape)[::-1] * resolution
-        corners = np.vstack([top, position, self._goal.max(axis=0) if len(self._goal) else position])
-        high = corners.max(axis=0) + self._margin
-        before = np.ceil((grid.origin - low) / resolution - 1e-9).astype(int)
-        after = np.ceil((high - top) / resolution - 1e-9).astype(int)
-        pad = ((before[1], after[1]), (before[0], after[0]))
-        cells = np.pad(grid.cells, pad, constant_values=UNSEEN)
         price = clearance_price(
             cells == OCCUPIED,
             resolution,
@@ -73,12 +65,34 @@ class GridPlanner:
         )
         price[cells == UNSEEN] *= self._unknown_price
         np.minimum(price, PRICE_MAX, out=price, where=np.isfinite(price))
-        self.map = CostMap(price, grid.origin - before * resolution, resolution)
+        self.map = CostMap(price, origin, resolution)
         self._stamp_disc(position, _STANDING, None)
         for bump in self._bumps:
             self._stamp_disc(bump, _BUMP, np.inf)
         self._field = None
         return self.map
+
+    def _canvas(
+        self, grid: OccupancyGrid, position: Float[np.ndarray, "2"]
+    ) -> tuple[Int8[np.ndarray, "h w"], Float[np.ndarray, "2"]]:
+        """(cells, origin) of what is known, with the body and the goal, and some unknown space around them."""
+        points = np.vstack([position, self._goal])
+        own = grid.to_cells(np.stack([points.min(axis=0), points.max(axis=0)]))
+        is_known = grid.cells != UNSEEN
+        rows, columns = np.flatnonzero(is_known.any(axis=1)), np.flatnonzero(is_known.any(axis=0))
+        low, high = own[0], own[1]
+        if len(rows):
+            low = np.minimum(low, (rows[0], columns[0]))
+            high = np.maximum(high, (rows[-1], columns[-1]))
+        margin = int(np.ceil(self._margin / grid.resolution))
+        low, high = low - margin, high + 1 + margin
+        cells = np.full(tuple(high - low), UNSEEN, dtype=np.int8)
+        inner, outer = np.maximum(low, 0), np.minimum(high, grid.cells.shape)
+        if (inner < outer).all():
+            known = grid.cells[inner[0] : outer[0], inner[1] : outer[1]]
+            row, column = inner - low
+            cells[row : row + known.shape[0], column : column + known.shape[1]] = known
+        return cells, grid.origin + low[::-1] * grid.resolution
 
     def _stamp_disc(self, centre: Float[np.ndarray, "2"], radius: float, price: float | None) -> None:
         """Set the price of the cells within `radius`; None opens those that are blocked, at the highest price."""
@@ -87,7 +101,8 @@ class GridPlanner:
             return
         n = int(np.ceil(radius / m.resolution)) + 1
         row, col = m.cells(centre[None])[0]
-        window = (slice(max(row - n, 0), row + n + 1), slice(max(col - n, 0), col + n + 1))
+        h, w = m.price.shape
+        window = (slice(max(row - n, 0), min(row + n + 1, h)), slice(max(col - n, 0), min(col + n + 1, w)))
         rows, cols = np.mgrid[window]
         offset = m.centres(np.stack([rows.ravel(), cols.ravel()], axis=1)) - centre
         inside = (np.hypot(offset[:, 0], offset[:, 1]) <= radius).reshape(rows.shape)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from embmem.agent import Answer, Question
 from embmem.memory import Memory
-from embmem.policies.recall import LAYER
-from embmem.records import Hit, Query
-
-_ALL = 10_000  # more objects of one category than any home holds
+from embmem.policies.recall import remembered
+from embmem.records import Hit
 
 
 def answer(memory: Memory, question: Question, min_confidence: float = 0.5) -> Answer:
@@ -30,8 +28,7 @@ def answer(memory: Memory, question: Question, min_confidence: float = 0.5) -> A
 
 
 def _objects(memory: Memory, category: str, min_confidence: float) -> list[Hit]:
-    hits = memory.query(Query(entity=category, k=_ALL))
-    return [hit for hit in hits if hit.layer == LAYER and hit.detail["confidence"] >= min_confidence]
+    return [hit for hit in remembered(memory, category) if hit.detail["confidence"] >= min_confidence]
 
 
 def _latest(hits: list[Hit]) -> Hit:

@@ -10,6 +10,7 @@ from embmem.memory import Memory
 from embmem.records import Hit, Query
 
 LAYER = "objects"
+_ALL = 10_000  # more objects of one category than any home holds
 _SAME = 0.35  # [m] within which two positions are the same hypothesis
 
 
@@ -24,8 +25,7 @@ class Recall:
 
     def hypotheses(self, memory: Memory) -> list[Hit]:
         """The hits of the object layer that are worth a walk, best first."""
-        hits = memory.query(Query(entity=self.category, k=50))
-        return [hit for hit in hits if hit.layer == LAYER and self._is_worth(hit)]
+        return [hit for hit in remembered(memory, self.category) if self._is_worth(hit)]
 
     def dismiss(self, hit: Hit, stamp: float) -> None:
         """It was not there; only a sighting after `stamp` brings it back."""
@@ -45,6 +45,12 @@ class Recall:
         return not any(
             hit.stamp <= stamp and np.linalg.norm(position - where) < _SAME for where, stamp in self.dismissed
         )
+
+
+def remembered(memory: Memory, category: str) -> list[Hit]:
+    """All that the object layer holds of a category, best first; its other layers and its log are not asked."""
+    query = Query(entity=category, k=_ALL)
+    return [hit for layer in memory.layers if layer.kind == LAYER for hit in layer.query(query)]
 
 
 def same_object(a: Hit, b: Hit) -> bool:

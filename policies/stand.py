@@ -8,7 +8,7 @@ from jaxtyping import Float
 from embmem.maps.voxels.voxel_map import VoxelMap
 from embmem.policies.cost_map import CostMap
 
-_MAX_RAYS = 400
+_MAX_RAYS = 150
 
 
 def viewpoints(
@@ -36,7 +36,7 @@ def viewpoints(
     points = costs.centres(cells)
     is_open = np.isfinite(costs.price[cells[:, 0], cells[:, 1]])
     points = points[is_open & (np.hypot(*(points - target[:2]).T) <= far)]
-    points = points[:: max(1, len(points) // _MAX_RAYS)]
+    points = points[:: 1 + len(points) // _MAX_RAYS]
     if not len(points):
         return points
     eyes = np.column_stack([points, np.full(len(points), eye)])
