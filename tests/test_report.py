@@ -17,7 +17,8 @@ from rich.console import Console
 from embmem.sim_envs.metrics.statistics import mcnemar
 from embmem.sim_envs.report import print_summary, summarise, write_report
 from embmem.sim_envs.report.page import key_sentence
-from embmem.sim_envs.report.summary import METRICS, format_interval, format_p
+from embmem.sim_envs.report.summary import METRICS
+from embmem.sim_envs.report.tables import format_interval, format_p
 
 VOID = {"meta", "img", "br", "path", "use", "rect"}
 HOSTILE = "<script>alert(1)</script>"

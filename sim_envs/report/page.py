@@ -9,7 +9,8 @@ from typing import Any
 
 from embmem.sim_envs.report import charts
 from embmem.sim_envs.report.scenes import scenes
-from embmem.sim_envs.report.summary import BREAKDOWNS, MAIN, METRICS, format_interval, format_p, shown_metrics
+from embmem.sim_envs.report.summary import BREAKDOWNS, MAIN, METRICS
+from embmem.sim_envs.report.tables import format_interval, format_p, shown_metrics
 
 FEW_SESSIONS = 20  # below this the clustered bootstrap covers less than it says
 
