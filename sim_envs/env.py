@@ -6,6 +6,7 @@ Importing this module registers it, so `gymnasium.make("embmem.sim_envs.env:embm
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import gymnasium
@@ -26,6 +27,8 @@ MAX_DEPTH = 100.0  # [m]
 EXTENT = 1000.0  # [m], no house is larger
 STEP_REWARD = -0.01
 SUCCESS_REWARD = 2.5
+
+_house = lru_cache(maxsize=64)(make_house)  # a House never changes, and training comes back to it
 
 
 class EmbeddedEnv(gymnasium.Env[dict[str, Any], np.int64]):
@@ -80,7 +83,7 @@ class EmbeddedEnv(gymnasium.Env[dict[str, Any], np.int64]):
         self.observation_space = _observation_space(width, height, is_point=task == "pointnav")
         self._n_houses = n_houses
         self.world = World(
-            make_house(0, n_rooms),
+            _house(0, n_rooms),
             intrinsics=Intrinsics.from_fov(width, height, hfov_deg),
             body=body or Body(turn=10.0 if task == "pointnav" else 30.0),
             noise=noise,
@@ -99,8 +102,7 @@ class EmbeddedEnv(gymnasium.Env[dict[str, Any], np.int64]):
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(self._n_houses))
         number = int((options or {}).get("house", drawn))
-        if number != self.world.house.seed:
-            self.world.set_house(make_house(number, self.task.n_rooms))
+        self.world.set_house(_house(number, self.task.n_rooms))
         session = self.task.plan(self.world, self.world.house, 0, 1, self.np_random)
         self.episode = session.episodes[0]
         target = self.episode.targets[0]

@@ -170,7 +170,7 @@ def test_a_wall_between_hides_an_object() -> None:
     world = world_in(HOUSE)
     for obj in HOUSE.objects:
         room = HOUSE.rooms[obj.room]
-        for x, y in world.view_points([obj.id]):
+        for x, y in world.view_points([obj.id]).tolist():
             at = HOUSE.room_at(x, y)
             assert at is room or at is None or _is_door_near(x, y)
 
@@ -205,7 +205,7 @@ def walk(world: World, goals: np.ndarray) -> tuple[float, float, int]:
 @pytest.mark.parametrize(("turn", "spl"), [(10.0, 0.97), (30.0, 0.94)])
 def test_the_oracle_reaches_objects_by_nearly_the_shortest_path(turn: float, spl: float) -> None:
     ratios = []
-    for seed in range(3):
+    for seed in range(2):
         house = make_house(seed, 6)
         world = world_in(house, turn)
         rng = np.random.default_rng(seed)
@@ -218,7 +218,7 @@ def test_the_oracle_reaches_objects_by_nearly_the_shortest_path(turn: float, spl
             assert n < 500
             if shortest > 1.0:
                 ratios.append(shortest / max(length, shortest))
-    assert len(ratios) > 12
+    assert len(ratios) > 10
     assert np.mean(ratios) > spl
     assert min(ratios) > 0.75
 
