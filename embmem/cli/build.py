@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from embmem.cli.settings import setting
 from embmem.errors import InputError, OutputExistsError, RefusedObservation
 from embmem.memory import Memory
 from embmem.occupancy import find_occupancy, views
@@ -33,13 +34,15 @@ def run(cfg: DictConfig) -> None:
     """Read the folder, integrate every frame in RAM, save, and say what was built."""
     started = perf_counter()
     console = Console()
-    out = Path(cfg.out)
-    _check_free(out, is_overwriting=cfg.overwrite)
-    recording = RgbdFolder(cfg.rgbd, frame=cfg.frame, on_fault=cfg.on_fault, every=cfg.every, rgb=False)
+    out, is_overwriting, on_fault = Path(setting(cfg, "out", str)), setting(cfg, "overwrite", bool), cfg.on_fault
+    _check_free(out, is_overwriting=is_overwriting)
+    recording = RgbdFolder(
+        setting(cfg, "rgbd", str), frame=cfg.frame, on_fault=on_fault, every=setting(cfg, "every", int), rgb=False
+    )
     memory: Memory = instantiate(cfg.memory)
     refused = Counter(fault.kind for fault in recording.faults)
-    refused += _integrate(recording, memory, console, is_skipping=cfg.on_fault == "skip")
-    memory.save(out, overwrite=cfg.overwrite)
+    refused += _integrate(recording, memory, console, is_skipping=on_fault == "skip")
+    memory.save(out, overwrite=is_overwriting)
     n_frames = len(recording) + len(recording.faults) - sum(refused.values())
     console.print(_summary(memory, out, n_frames, refused, perf_counter() - started))
 
@@ -61,7 +64,7 @@ def _integrate(recording: RgbdFolder, memory: Memory, console: Console, *, is_sk
                 memory.observe(observation)
             except RefusedObservation as error:
                 if not is_skipping:
-                    raise InputError(f"{recording.pose_file(index)}: {error}") from error
+                    raise InputError(f"{recording.pose_file(index)}: {error}") from None
                 refused[error.fault] += 1
     return refused
 

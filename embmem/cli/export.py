@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from embmem.cli.settings import setting
 from embmem.exports.map_server import write_map_server
 from embmem.exports.ply import write_ply
 from embmem.exports.preview import write_preview
@@ -22,8 +23,8 @@ from embmem.records import Query
 
 HELP = """embmem export: write a saved map as PLY, map_server grid and picture
 
-  embmem export memory=room.embmem out=room
-  embmem export memory=room.embmem out=picture 'formats=[png]' ceiling=1.6
+  embmem export file=room.embmem out=room
+  embmem export file=room.embmem out=picture 'formats=[png]' ceiling=1.6
 """
 
 
@@ -32,13 +33,13 @@ def run(cfg: DictConfig) -> None:
     writers: dict[str, Callable[[Path, Memory, DictConfig], None]] = {
         "ply": _ply, "map_server": _map_server, "png": _png,
     }  # fmt: skip
-    unknown = sorted(set(cfg.formats) - set(writers))
-    if unknown or not cfg.formats:
-        raise ValueError(f"formats must be some of {', '.join(writers)}, got {list(cfg.formats)}")
-    out = Path(cfg.out)
+    formats = list(cfg.formats) if OmegaConf.is_list(cfg.formats) else [cfg.formats]
+    if not formats or not all(name in writers for name in formats):
+        raise ValueError(f"formats must be some of {', '.join(writers)}, got {formats}")
+    out = Path(setting(cfg, "out", str))
     memory: Memory = instantiate(cfg.open)
     with new_folder(out) as folder:
-        for name in cfg.formats:
+        for name in formats:
             writers[name](folder, memory, cfg)
     console = Console()
     for file in sorted(out.iterdir()):
@@ -56,15 +57,18 @@ def _map_server(folder: Path, memory: Memory, cfg: DictConfig) -> None:
 
 def _png(folder: Path, memory: Memory, cfg: DictConfig) -> None:
     occupancy = find_occupancy(memory)
-    view = top_down(occupancy.occupied(), occupancy.free(), occupancy.resolution, ceiling=float(cfg.ceiling))
+    view = top_down(
+        occupancy.occupied(), occupancy.free(), occupancy.resolution, ceiling=setting(cfg, "ceiling", float)
+    )
     poses = [record.T_map_obs for record in views(memory) if record.T_map_obs is not None]
     hits = memory.query(Query(k=1000))
     left, right, bottom, top = view.extent
+    name = Path(setting(cfg, "file", str)).stem
     write_preview(
         folder / "map.png",
         view,
         trajectory=np.stack(poses) if poses else None,
         objects=[(hit.entity, hit.position) for hit in hits if hit.entity and hit.position is not None],
-        title=f"{Path(cfg.memory).stem}   {right - left:.1f} x {top - bottom:.1f} m, voxels of {view.resolution:g} m",
-        ceiling=float(cfg.ceiling),
+        title=f"{name}   {right - left:.1f} x {top - bottom:.1f} m, voxels of {view.resolution:g} m",
+        ceiling=setting(cfg, "ceiling", float),
     )

@@ -9,21 +9,22 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from embmem.cli.settings import numbers, setting
 from embmem.memory import Memory
 from embmem.occupancy import find_occupancy, views, views_of
 from embmem.records import Hit, Query
 
 HELP = """embmem query: ask a saved map
 
-  embmem query memory=room.embmem 'point=[1,0,0.5]'             occupied, free or unknown, and which views saw it
-  embmem query memory=room.embmem 'nearest=[1,0,0.5]'           the nearest surface
-  embmem query memory=room.embmem 'ray=[0,0,1.2,1,0,0]'         the first surface along +x
-  embmem query memory=room.embmem 'box=[0,-1,0,2,1,2]'          what the box holds
-  embmem query memory=tour.embmem entity=mug json=true          where mugs were seen, as JSON
+  embmem query file=room.embmem 'point=[1,0,0.5]'             occupied, free or unknown, and which views saw it
+  embmem query file=room.embmem 'nearest=[1,0,0.5]'           the nearest surface
+  embmem query file=room.embmem 'ray=[0,0,1.2,1,0,0]'         the first surface along +x
+  embmem query file=room.embmem 'box=[0,-1,0,2,1,2]'          what the box holds
+  embmem query file=tour.embmem entity=mug json=true          where mugs were seen, as JSON
 """
 Answer = dict[str, Any]
 
@@ -36,31 +37,19 @@ def run(cfg: DictConfig) -> None:
     asked = [name for name in questions if cfg[name] is not None]
     if not asked:
         raise ValueError(f"nothing was asked; set one of {', '.join(questions)} (see: embmem query --help)")
+    is_json = setting(cfg, "json", bool)
     memory: Memory = instantiate(cfg.open)
     answers = {name: questions[name](memory, cfg) for name in asked}
     console = Console()
-    if cfg.json:
+    if is_json:
         console.out(json.dumps(_json_values(answers), allow_nan=False), highlight=False)
         return
     for name, answer in answers.items():
         _show(console, name, cfg[name], answer)
 
 
-def _numbers(cfg: DictConfig, name: str, n: int) -> np.ndarray:
-    """The setting as an array of n finite numbers.
-
-    Raises:
-        ValueError: if it is anything else.
-    """
-    value = OmegaConf.to_container(cfg)[name]  # type: ignore[call-overload,index]
-    is_list = isinstance(value, list) and len(value) == n
-    if not is_list or not all(isinstance(x, (int, float)) and math.isfinite(x) for x in value):
-        raise ValueError(f"{name} must be {n} finite numbers in brackets, got {value}")
-    return np.array(value, dtype=np.float64)
-
-
 def _point(memory: Memory, cfg: DictConfig) -> Answer:
-    point, occupancy = _numbers(cfg, "point", 3), find_occupancy(memory)
+    point, occupancy = numbers(cfg, "point", 3), find_occupancy(memory)
     log_odds = float(occupancy.log_odds(point[None])[0])
     state = "unknown" if math.isnan(log_odds) else "occupied" if log_odds > 0 else "free"
     seen = views_of(point, views(memory), occupancy)
@@ -71,14 +60,14 @@ def _point(memory: Memory, cfg: DictConfig) -> Answer:
         "n_views": len(seen),
         "views": [
             {"id": r.id, "stamp": r.t_event, "position": r.T_map_obs[:3, 3].tolist()}
-            for r in seen[: cfg.k]
+            for r in seen[: setting(cfg, "k", int)]
             if r.T_map_obs is not None
         ],
     }
 
 
 def _nearest(memory: Memory, cfg: DictConfig) -> Answer:
-    return _nearest_to(memory, _numbers(cfg, "nearest", 3))
+    return _nearest_to(memory, numbers(cfg, "nearest", 3))
 
 
 def _nearest_to(memory: Memory, point: np.ndarray) -> Answer:
@@ -87,15 +76,14 @@ def _nearest_to(memory: Memory, point: np.ndarray) -> Answer:
 
 
 def _ray(memory: Memory, cfg: DictConfig) -> Answer:
-    numbers = _numbers(cfg, "ray", 6)
-    origin, direction = numbers[:3], numbers[3:]
-    distance = float(find_occupancy(memory).cast(origin[None], direction[None], float(cfg.max_range))[0])
+    origin, direction = numbers(cfg, "ray", 6).reshape(2, 3)
+    distance = float(find_occupancy(memory).cast(origin[None], direction[None], setting(cfg, "max_range", float))[0])
     hit = origin + distance * direction / np.linalg.norm(direction) if math.isfinite(distance) else None
     return {"is_hit": hit is not None, "distance": distance, "position": None if hit is None else hit.tolist()}
 
 
 def _box(memory: Memory, cfg: DictConfig) -> Answer:
-    corners = _numbers(cfg, "box", 6).reshape(2, 3)
+    corners = numbers(cfg, "box", 6).reshape(2, 3)
     low, high = corners.min(axis=0), corners.max(axis=0)
     occupancy = find_occupancy(memory)
     occupied, free = (c[((low <= c) & (c <= high)).all(axis=1)] for c in (occupancy.occupied(), occupancy.free()))
@@ -116,10 +104,10 @@ def _is_inside(position: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
 
 
 def _entity(memory: Memory, cfg: DictConfig) -> Answer:
-    near = None if cfg.near is None else _numbers(cfg, "near", 3)
+    near = None if cfg.near is None else numbers(cfg, "near", 3)
     query = Query(
-        entity=str(cfg.entity), near=near, radius=float(cfg.radius),
-        since=float(cfg.since), until=float(cfg.until), k=int(cfg.k),
+        entity=setting(cfg, "entity", str), near=near, radius=setting(cfg, "radius", float),
+        since=setting(cfg, "since", float), until=setting(cfg, "until", float), k=setting(cfg, "k", int),
     )  # fmt: skip
     hits = memory.query(query)
     answer: Answer = {

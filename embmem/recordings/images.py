@@ -27,7 +27,7 @@ def image_size(path: Path, *, is_u16: bool = False) -> tuple[int, int]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
+        raise InputError(f"{path}: {error.strerror}") from None
     if data.startswith(_PNG_SIGNATURE):
         return _png_size(data, path, is_u16=is_u16)
     if data.startswith(b"\xff\xd8") and not is_u16:
@@ -106,7 +106,7 @@ def _decode(path: Path, flags: int) -> np.ndarray:
     try:
         image = cv2.imread(str(path), flags)
     except cv2.error as error:
-        raise InputError(f"{path}: cannot be decoded ({error.err})") from error
+        raise InputError(f"{path}: cannot be decoded ({error.err})") from None
     if image is None:
         raise InputError(f"{path}: cannot be decoded")
     return np.asarray(image)

@@ -39,9 +39,9 @@ def read_matrix(path: Path) -> np.ndarray:
     try:
         rows = [[float(x) for x in line.split()] for line in path.read_text("utf-8").splitlines() if line.strip()]
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
+        raise InputError(f"{path}: {error.strerror}") from None
     except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from None
     if not rows or len({len(row) for row in rows}) != 1:
         raise InputError(f"{path}: expected rows of numbers of one length, got {len(rows)} rows")
     return np.array(rows)
@@ -57,7 +57,7 @@ def read_pose(path: Path) -> np.ndarray:
     try:
         return pose_matrix(matrix.ravel()[:3], matrix.ravel()[3:])
     except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from None
 
 
 def read_intrinsics(path: Path, files: dict[int, dict[str, Path]]) -> Intrinsics:
@@ -94,6 +94,6 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         return tuple(path.read_text("utf-8").splitlines())
     except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror} (semantic images need it)") from error
+        raise InputError(f"{path}: {error.strerror} (semantic images need it)") from None

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from embmem.recordings.rgbd_files import (
 )
 
 KINDS = ("pose", "depth", "color", "semantic", "instance")
-Frame = Literal["auto", "level", "identity"]
+FRAMES = ("auto", "level", "identity")
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class RgbdFolder:
         self,
         path: Path | str,
         *,
-        frame: Frame = "auto",
-        on_fault: Literal["refuse", "skip"] = "refuse",
+        frame: str = "auto",
+        on_fault: str = "refuse",
         every: int = 1,
         rgb: bool = True,
     ) -> None:
@@ -65,7 +64,7 @@ class RgbdFolder:
 
         Args:
             path: the folder.
-            frame: how T_map_world is found.
+            frame: how T_map_world is found: `auto`, `level` or `identity`.
             on_fault: `refuse` the folder for one bad frame, or `skip` bad frames and list them in `faults`.
             every: use each n-th frame only.
             rgb: whether to read colour.
@@ -74,7 +73,7 @@ class RgbdFolder:
             InputError: naming the file that is missing, damaged or senseless.
         """
         self.path = Path(path)
-        if every < 1 or frame not in ("auto", "level", "identity") or on_fault not in ("refuse", "skip"):
+        if every < 1 or frame not in FRAMES or on_fault not in ("refuse", "skip"):
             raise ValueError(
                 f"need every >= 1, frame auto, level or identity, on_fault refuse or skip; "
                 f"got {every}, {frame}, {on_fault}"
@@ -158,10 +157,10 @@ class RgbdFolder:
             IngressGate().admit(Observation(stamp, pose, self.intrinsics))
         except RefusedObservation as error:
             detail = str(error).removeprefix(f"{error.fault}: ")
-            raise RefusedObservation(error.fault, f"{file}: {detail}") from error
+            raise RefusedObservation(error.fault, f"{file}: {detail}") from None
         return pose
 
-    def _find_map_frame(self, frame: Frame) -> np.ndarray:
+    def _find_map_frame(self, frame: str) -> np.ndarray:
         given = self.path / "T_map_world.txt"
         if frame == "identity":
             return np.eye(4)
