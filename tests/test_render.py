@@ -154,8 +154,8 @@ def test_culling_by_rooms_and_doors_changes_no_pixel(seed: int) -> None:
 
 
 def test_culling_leaves_out_most_of_a_large_house() -> None:
-    culled, plain = house_renderers(4, 20)
-    first = make_house(4, 20).rooms[0]
+    culled, plain = house_renderers(4, 12)
+    first = make_house(4, 12).rooms[0]
     centre = np.array([(first.x0 + first.x1) / 2, (first.y0 + first.y1) / 2, 1.2])
     for yaw in np.linspace(0, 2 * np.pi, 8):
         camera = make_camera(camera_pose(centre, float(yaw)), Intrinsics.from_fov(64, 48, 79.0))

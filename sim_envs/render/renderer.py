@@ -74,7 +74,7 @@ class Renderer:
         if rgb:
             image = np.empty((*shape, 3), dtype=np.uint8)
             resolve.resolve_colour(
-                self._scene, camera, self._textures, FEATURE, self._inverse, self._ids, image.reshape(shape[0], -1)
+                self._scene, camera, self._textures, FEATURE, depth, self._ids, image.reshape(shape[0], -1)
             )
         return Frame(depth, semantic, instance, image)
 

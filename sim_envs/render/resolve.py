@@ -12,8 +12,8 @@ from embmem.sim_envs.render.patterns import NEUTRAL, PERIOD, SIZE
 _TEXELS = np.float32(SIZE / PERIOD)  # per metre
 _SHIFT = np.float32(64 * SIZE)  # keeps texel coordinates positive, so that truncation is floor
 _PER_NEUTRAL = np.float32(1.0 / NEUTRAL)
-_DIM = np.float32(0.3)  # share of the light that falls off with distance
-_DIM_W2 = np.float32(1.0 / 4.0**2)  # inverse square distance [1/m^2] at which half of that share is gone
+_DIM_PER_METRE = np.float32(0.035)  # light lost with distance
+_DIM = np.float32(0.3)  # at most
 _BACKGROUND = 20  # grey level where nothing was hit
 
 
@@ -41,18 +41,17 @@ def _texture_frame(nx, ny, nz, row, first, camera):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _texels(inverse, texel, contrast, first_axis, second_axis, gain):
+def _texels(depth, texel, contrast, first_axis, second_axis, gain):
     """Texel number and pattern contrast of each pixel of a run."""
     s0, o0, d0 = first_axis
     s1, o1, d1 = second_axis
     one, mask = np.float32(1.0), np.int32(SIZE - 1)
-    for i in range(inverse.size):
-        w = inverse[i]
-        z, k = one / w, np.float32(np.int32(i))
+    for i in range(depth.size):
+        z, k = depth[i], np.float32(np.int32(i))
         t0 = np.int32(s0 + z * (o0 + d0 * k)) & mask
         t1 = np.int32(s1 + z * (o1 + d1 * k)) & mask
         texel[i] = t0 * np.int32(SIZE) + t1
-        c = gain * w * w
+        c = gain / (z * z)
         contrast[i] = (c if c < one else one) * _PER_NEUTRAL
 
 
@@ -67,16 +66,16 @@ def _look_up(texture, texel, contrast):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _paint(rgb, inverse, brightness, red, green, blue):
+def _paint(rgb, depth, brightness, red, green, blue):
     """Colour times brightness times the falloff with distance, as interleaved bytes."""
-    top = np.float32(255.0)
-    for i in range(inverse.size):
-        w2 = inverse[i] * inverse[i]
-        level = brightness[i] * (np.float32(1.0) - _DIM * _DIM_W2 / (w2 + _DIM_W2))
-        r, g, b = red * level, green * level, blue * level
-        rgb[3 * i] = np.uint8(np.int32(r if r < top else top))
-        rgb[3 * i + 1] = np.uint8(np.int32(g if g < top else top))
-        rgb[3 * i + 2] = np.uint8(np.int32(b if b < top else top))
+    one, top = np.float32(1.0), np.float32(255.0) / max(red, green, blue, np.float32(1.0))
+    for i in range(depth.size):
+        dim = depth[i] * _DIM_PER_METRE
+        level = brightness[i] * (one - (dim if dim < _DIM else _DIM))
+        level = level if level < top else top  # saturates all three at once, which keeps the hue
+        rgb[3 * i] = np.uint8(np.int32(red * level))
+        rgb[3 * i + 1] = np.uint8(np.int32(green * level))
+        rgb[3 * i + 2] = np.uint8(np.int32(blue * level))
 
 
 @njit(cache=True, error_model="numpy")
@@ -102,7 +101,7 @@ def resolve_geometry(scene, inverse, ids, depth, semantic, instance):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def resolve_colour(scene, camera, textures, features, inverse, ids, rgb):
+def resolve_colour(scene, camera, textures, features, depth, ids, rgb):
     """Shaded colours of the visible triangles; `rgb` is (h, 3 w), `textures` (k, texels)."""
     width = ids.shape[1]
     texel, brightness = np.empty(width, np.int32), np.empty(width, np.float32)
@@ -113,7 +112,7 @@ def resolve_colour(scene, camera, textures, features, inverse, ids, rgb):
             end = first + 1
             while end < width and ids[row, end] == t:
                 end += 1
-            out, near, n = rgb[row, 3 * first : 3 * end], inverse[row, first:end], end - first
+            out, z, n = rgb[row, 3 * first : 3 * end], depth[row, first:end], end - first
             if t < 0:
                 out[:] = _BACKGROUND
             else:
@@ -124,7 +123,7 @@ def resolve_colour(scene, camera, textures, features, inverse, ids, rgb):
                 # its structure.
                 gain = np.float32(features[kind] * camera.fx * distance)
                 frame = _texture_frame(nx, ny, nz, row, first, camera)
-                _texels(near, texel[:n], brightness[:n], frame[0], frame[1], gain)
+                _texels(z, texel[:n], brightness[:n], frame[0], frame[1], gain)
                 _look_up(textures[kind], texel[:n], brightness[:n])
-                _paint(out, near, brightness[:n], scene.lit[t, 0], scene.lit[t, 1], scene.lit[t, 2])
+                _paint(out, z, brightness[:n], scene.lit[t, 0], scene.lit[t, 1], scene.lit[t, 2])
             first = end
