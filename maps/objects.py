@@ -26,7 +26,7 @@ _INSIDE = 0.03  # [m] by which the middle of a thing may lie outside of the box 
 _SHRINK = 0.2  # how much slower sizes shrink than positions move
 _MARGIN = 0.1  # [m] in front of a thing that does not hide it
 _NEAREST = 0.5  # [m] nearer than this a sighting weighs no more
-_CUT_WEIGHT = 0.1  # of a sighting that the border of the image cuts
+_CUT_WEIGHT = 0.05  # of all sightings together that the border of the image cuts
 _MAX_WEIGHT = 10.0  # of the past in a position, in sightings from 1 m: a thing that was pushed is followed
 
 
@@ -179,12 +179,17 @@ class ObjectMemory:
         if not isinstance(background, list) or not all(isinstance(name, str) for name in background):
             raise InputError(f"the background of layer {cls.kind!r} is not a list of names")
         numbers = checked_numbers(LayerState(state.kind, state.version, params, {}), NUMBERS)
-        min_pixels = int(numbers.pop("min_pixels"))
+        min_pixels = numbers.pop("min_pixels")
+        if min_pixels != int(min_pixels):
+            raise InputError(f"min_pixels of layer {cls.kind!r} is {min_pixels}, not a whole number")
         try:
-            memory = cls(min_pixels=min_pixels, background=background, **numbers)
+            memory = cls(min_pixels=int(min_pixels), background=background, **numbers)
         except ValueError as error:
             raise InputError(f"layer {cls.kind!r}: {error}") from error
         memory._rows, memory.categories, memory._next_id = rows_from_state(state)
+        log_odds = memory._rows["log_odds"]
+        if ((log_odds < memory.low) | (log_odds > memory.high)).any():
+            raise InputError(f"layer {cls.kind!r} holds log-odds outside its clamps")
         return memory
 
     def _read_labels(self, labels: tuple[str, ...]) -> None:
@@ -227,7 +232,8 @@ class ObjectMemory:
         size = segments.size[columns]
         rows["position"] += share * (segments.position[columns] - rows["position"])
         rows["size"] = np.maximum(size, rows["size"] + _SHRINK * share * (size - rows["size"]))
-        rows["weight"] = np.minimum(rows["weight"] + weight, _MAX_WEIGHT)
+        cap = np.where(segments.is_cut[columns], np.maximum(_CUT_WEIGHT, rows["weight"]), _MAX_WEIGHT)
+        rows["weight"] = np.minimum(rows["weight"] + weight, cap)
         rows["log_odds"] = np.minimum(rows["log_odds"] + self.hit, self.high)
         rows["last_seen"] = stamp
         rows["times_seen"] += 1
@@ -311,4 +317,5 @@ def _confidence(log_odds: np.ndarray) -> np.ndarray:
 
 def _weight(segments: Segments) -> np.ndarray:
     """Of a sighting in the position of its thing; the error of depth grows with the square of the distance."""
-    return np.where(segments.is_cut, _CUT_WEIGHT, 1.0) / np.maximum(segments.distance, _NEAREST) ** 2
+    weight = 1.0 / np.maximum(segments.distance, _NEAREST) ** 2
+    return np.where(segments.is_cut, np.minimum(weight, _CUT_WEIGHT), weight)
