@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 
 from embmem.errors import EmbmemError
 
-COMMANDS = ("eval", "build", "query", "export", "house")
+COMMANDS = ("eval", "record", "build", "query", "export", "house")
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
   embmem eval     evaluate agents in the embedded world: a table, a report, pictures
+  embmem record   walk through a procedural house and record what the camera sees
   embmem build    turn an RGB-D recording into a saved map
   embmem query    ask a saved map
   embmem export   write a saved map as PLY, map_server grid and picture
