@@ -25,8 +25,11 @@ HELP = """embmem query: ask a saved map
   embmem query file=room.embmem 'ray=[0,0,1.2,1,0,0]'         the first surface along +x
   embmem query file=room.embmem 'box=[0,-1,0,2,1,2]'          what the box holds
   embmem query file=tour.embmem entity=mug json=true          where mugs were seen, as JSON
+  embmem query file=tour.embmem "entity='coffee table'"       names with a space need quotes for the shell and for Hydra
 """
 Answer = dict[str, Any]
+# What a person does not need beside `why`, and a table of 80 columns has no room for.
+_JSON_ONLY = frozenset({"id", "layer", "score", "size", "confidence", "first_seen", "times_seen", "times_missed"})
 
 
 def run(cfg: DictConfig) -> None:
@@ -145,9 +148,10 @@ def _show(console: Console, name: str, asked: Any, answer: Answer) -> None:
     console.print(facts)
     for key, value in answer.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            table = Table(*(str(column) for column in value[0]), title=key, title_justify="left")
+            columns = [column for column in value[0] if column not in _JSON_ONLY]
+            table = Table(*columns, title=key, title_justify="left")
             for row in value:
-                table.add_row(*(_text(item) for item in row.values()))
+                table.add_row(*(_text(row[column]) for column in columns))
             console.print(table)
 
 

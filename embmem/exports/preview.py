@@ -31,7 +31,7 @@ def write_preview(
         path: the file.
         view: the columns of the map.
         trajectory: camera poses `T_map_camera` in order of time.
-        objects: (name, position [m] in the map frame).
+        objects: (name, position [m] in the map frame), the most important first.
         title: one line above the picture.
         ceiling: height [m] of the darkest colour.
     """
@@ -39,6 +39,7 @@ def write_preview(
     from matplotlib.figure import Figure
 
     left, right, bottom, top = _crop(view, trajectory)
+    bottom -= 0.06 * (top - bottom)  # a strip for the scale
     width, height = right - left, top - bottom
     inches = _LONG_SIDE / max(width, height)
     # Room for the title above and the height scale at the right.
@@ -49,9 +50,9 @@ def write_preview(
     _draw_columns(figure, axes, view, ceiling)
     if trajectory is not None and len(trajectory):
         _draw_trajectory(axes, trajectory)
-    _draw_objects(axes, objects)
-    _draw_scale(axes, left, right, bottom, top)
     axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xticks=[], yticks=[])
+    _draw_scale(axes, left, right, bottom, top)
+    _draw_objects(axes, objects)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_title(title, loc="left", fontsize=11, color=_INK)
@@ -98,28 +99,35 @@ def _draw_trajectory(axes: Any, trajectory: Float[np.ndarray, "n 4 4"]) -> None:
     ahead = trajectory[:, :2, 2] / np.maximum(np.linalg.norm(trajectory[:, :2, 2], axis=1, keepdims=True), 1e-9)
     axes.quiver(
         x, y, ahead[:, 0], ahead[:, 1],
-        color=_PATH, scale=28, width=0.0035, headwidth=5, headlength=5, headaxislength=4.5, zorder=4,
+        color=_PATH, scale=36, width=0.0035, headwidth=5, headlength=5, headaxislength=4.5, zorder=4,
     )  # fmt: skip
     axes.plot(x[0], y[0], marker="o", markersize=7, markerfacecolor="white", markeredgecolor=_PATH, zorder=5)
 
 
 def _draw_objects(axes: Any, objects: Sequence[tuple[str, Float[np.ndarray, "3"]]]) -> None:
+    """A dot for every object and its name where there is room: first come, first served."""
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=2.2, foreground="white")]
+    taken: list[Any] = []
     for name, position in objects:
         axes.plot(position[0], position[1], ".", color=_INK, markersize=5, zorder=6)
-        axes.annotate(
+        label = axes.annotate(
             name, (position[0], position[1]), (3, 3), textcoords="offset points",
             fontsize=6.5, color=_INK, path_effects=halo, zorder=7,
         )  # fmt: skip
+        box = label.get_window_extent()
+        if any(box.overlaps(other) for other in taken) or box.x1 > axes.get_window_extent().x1:
+            label.remove()
+        else:
+            taken.append(box)
 
 
 def _draw_scale(axes: Any, left: float, right: float, bottom: float, top: float) -> None:
     """A bar of a round length, about a fifth of the width."""
     lengths = np.array([0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0])
     length = float(lengths[np.abs(np.log(lengths / ((right - left) / 5.0))).argmin()])
-    x, y = left + 0.03 * (right - left), bottom + 0.03 * (top - bottom)
+    x, y = left + 0.03 * (right - left), bottom + 0.02 * (top - bottom)
     axes.plot([x, x + length], [y, y], color=_INK, linewidth=3, solid_capstyle="butt", zorder=8)
     axes.annotate(
         f"{length:g} m", (x + length / 2, y), (0, 4), textcoords="offset points",

@@ -94,8 +94,9 @@ def write_image(path: Path, image: np.ndarray) -> None:
     import cv2
 
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else np.ascontiguousarray(image)
-    # Fast compression: recordings are written at frame rate.
-    is_written = cv2.imwrite(str(path), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    # Fast compression: recordings are written at frame rate. Other formats complain about the setting.
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1] if path.suffix == ".png" else []
+    is_written = cv2.imwrite(str(path), pixels, settings)
     if not is_written:
         raise InputError(f"{path}: cannot be written")
 
