@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("maps", "policies", "sim_envs", "configs")  # at the root, imported as embmem.<folder>
 # Who may import whom; the command line reaches the rest through `_target_` in configs.
 ALLOWED = {"core": set(), "maps": {"core"}, "policies": {"core", "maps"}, "sim_envs": {"core", "maps", "policies"}}
-IMPORT_BUDGET = 0.5  # [s]
+IMPORT_BUDGET = 0.5  # [s] of CPU time, so that a busy machine does not fail it
 
 
 def python_files() -> Iterator[tuple[str, Path]]:
@@ -77,9 +77,9 @@ def test_imports_point_one_way() -> None:
 
 def test_import_is_cheap_and_pulls_in_nothing_heavy() -> None:
     program = (
-        "import sys, time; t = time.perf_counter(); import embmem, embmem.memory; "
+        "import sys, time; t = time.process_time(); import embmem, embmem.memory; "
         "heavy = {'torch', 'open3d', 'numba', 'matplotlib', 'cv2', 'gymnasium', 'hydra'} & set(sys.modules); "
-        "print(time.perf_counter() - t, *heavy)"
+        "print(time.process_time() - t, *heavy)"
     )
     runs = [
         subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()

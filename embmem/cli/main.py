@@ -7,7 +7,9 @@ import logging
 import sys
 from types import ModuleType
 
-from omegaconf import DictConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from embmem.errors import EmbmemError
 
@@ -51,9 +53,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(command: str, module: ModuleType, overrides: list[str], *, is_traceback_wanted: bool) -> int:
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     try:
         config = compose_config(command, overrides)
     except (HydraException, OmegaConfBaseException) as error:
@@ -80,8 +79,6 @@ def compose_config(command: str, overrides: list[str]) -> DictConfig:
 
 
 def _help(command: str, module: ModuleType) -> int:
-    from omegaconf import OmegaConf
-
     settings = OmegaConf.to_yaml(compose_config(command, []))
     indented = "".join(f"  {line}\n" for line in settings.splitlines())
     sys.stdout.write(f"{module.HELP.strip()}\n\nSettings and their defaults (??? must be given):\n{indented}")
@@ -94,9 +91,9 @@ def _complain(message: str, status: int) -> int:
 
 
 def _one_line(error: BaseException) -> str:
-    """The cause of an error without the frames that Hydra wraps around it."""
-    cause: BaseException = error
-    while isinstance(cause.__cause__, (EmbmemError, ValueError, OSError)):
+    """The message of an error; where Hydra wrapped it, of the one that it wrapped."""
+    cause = error
+    while isinstance(cause, HydraException) and cause.__cause__ is not None:
         cause = cause.__cause__
     return " ".join(str(cause).split()) or type(cause).__name__
 
