@@ -14,7 +14,7 @@ from embmem.agent import Action, Agent, Goal
 from embmem.observation import Observation
 from embmem.sim_envs.episodes import Episode, Target
 from embmem.sim_envs.metrics.continuous import score
-from embmem.sim_envs.tasks.goals import chain_length
+from embmem.sim_envs.tasks.goals import leg_lengths
 from embmem.sim_envs.tasks.task import Task
 from embmem.sim_envs.world import World
 
@@ -153,7 +153,7 @@ def _distances_left(world: World, leg: np.ndarray, targets: Sequence[Target]) ->
     if len(targets) == 1:
         return float(to_target[-1]), float(to_target.min())
     best = leg[int(np.argmin(to_target))]
-    return chain_length(world, leg[-1], targets), chain_length(world, best, targets)
+    return sum(leg_lengths(world, leg[-1], targets)), sum(leg_lengths(world, best, targets))
 
 
 def _outcome(scores: dict[str, float], trace: Trace) -> str:

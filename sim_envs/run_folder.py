@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from embmem.errors import InputError, OutputExistsError
 Row = dict[str, Any]
 # What decides the rows; the number of workers, pictures and the folder's name do not.
 DECISIVE = ("task", "agents", "world", "noise", "episodes", "seed")
+SHOWN = 3  # differences that an error message names
 MEASURED = "seconds"  # the one field of a row that no seed decides
 LIBRARIES = ("embmem", "numpy", "scipy", "numba", "opencv-python-headless", "gymnasium", "hydra-core", "torch")
 
@@ -80,10 +81,11 @@ class RunFolder:
             raise InputError(f"{self._config_file}: not a configuration ({error})") from error
         if not isinstance(there, dict):
             raise InputError(f"{self._config_file}: not a configuration")
-        different = [key for key in DECISIVE if there.get(key) != config.get(key)]
+        different = list(_differences({k: there.get(k) for k in DECISIVE}, {k: config.get(k) for k in DECISIVE}))
         if different:
+            more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
             raise OutputExistsError(
-                f"out={self.path} holds a run with another configuration (differs in {', '.join(different)}); "
+                f"out={self.path} holds a run with another configuration ({', '.join(different[:SHOWN])}{more}); "
                 "choose another folder"
             )
 
@@ -104,6 +106,18 @@ class RunFolder:
         rows = [row for _, rows in sorted(self.finished().items()) for row in rows]
         write_atomic(self.path / "episodes.jsonl", _lines(rows))
         return rows
+
+
+def _differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
+    """The settings that differ, as `name: value there, value here`."""
+    if there == here:
+        return
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in (*there, *(key for key in here if key not in there)):
+            yield from _differences(there.get(key), here.get(key), f"{name}.{key}" if name else str(key))
+    else:
+        shown = [value if not isinstance(value, Mapping) else "set" for value in (there, here)]
+        yield f"{name}: {shown[0]} there, {shown[1]} here"
 
 
 def versions() -> dict[str, str]:

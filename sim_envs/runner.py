@@ -12,8 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from embmem.agent import Agent
 from embmem.sim_envs.run_folder import Row, RunFolder
-from embmem.sim_envs.sessions import run_session
+from embmem.sim_envs.sessions import MakeWorld, run_session
 from embmem.sim_envs.strips import Strip
 from embmem.sim_envs.tasks.task import Task
 from embmem.sim_envs.workers import run_jobs
@@ -37,9 +38,12 @@ def evaluate(config: Mapping[str, Any], out: Path, *, workers: int = 1, console:
         OutputExistsError: if `out` is taken by something else.
         EmbmemError: if a session fails; what is finished stays in `out`.
     """
-    task = make_task(config)
-    if config["episodes"] < 1 or not config["agents"]:
-        raise ValueError(f"need episodes >= 1 and at least one agent, got {config['episodes']}")
+    if config["episodes"] < 1 or not config["agents"] or workers < 0:
+        raise ValueError(
+            f"need episodes >= 1, at least one agent and workers >= 0, got episodes={config['episodes']}, "
+            f"agents={list(config['agents'])}, workers={workers}"
+        )
+    task, *_ = _instantiate(config)  # all of it, so that a wrong setting is refused before anything is written
     folder = RunFolder(out, config)
     n_sessions = -(-config["episodes"] // task.per_session)
     done = folder.finished()
@@ -81,15 +85,20 @@ def make_task(config: Mapping[str, Any]) -> Task:
     return task
 
 
-def work_session(payload: Mapping[str, Any], index: int, say: Callable[[Any], None]) -> list[Row]:
-    """One session from plain data: what a worker does. Says the number of rows that are there so far."""
+def _instantiate(config: Mapping[str, Any]) -> tuple[Task, dict[str, Agent], MakeWorld]:
+    """The task, the agents by name and the maker of worlds of a configuration."""
     from hydra.utils import instantiate
 
-    config = payload["config"]
-    task = make_task(config)
     agents = {name: instantiate(agent) for name, agent in config["agents"].items()}
     noise = {name: instantiate(part) for name, part in config["noise"].items()}
     make_world = partial(instantiate(config["world"]), noise=noise.get("camera"), detector=noise.get("detector"))
+    return make_task(config), agents, make_world
+
+
+def work_session(payload: Mapping[str, Any], index: int, say: Callable[[Any], None]) -> list[Row]:
+    """One session from plain data: what a worker does. Says the number of rows that are there so far."""
+    config = payload["config"]
+    task, agents, make_world = _instantiate(config)
     strips = Path(payload["out"]) / "strips"
     n_done = 0
 

@@ -167,8 +167,16 @@ def _serve(work: Work, payload: Any, pipe: Connection) -> None:
         try:
             answer = ("result", work(payload, job, lambda message: pipe.send(("message", message))))
         except Exception as error:  # whatever it is, the parent must hear of it
-            answer = ("error", (f"{type(error).__name__}: {error}", traceback.format_exc()))
+            answer = ("error", (_summary(error), traceback.format_exc()))
         pipe.send(answer)
+
+
+def _summary(error: BaseException) -> str:
+    """The root of a chain of errors in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    name = "" if isinstance(error, EmbmemError) else f"{type(error).__name__}: "
+    return " ".join(f"{name}{error}".split())
 
 
 @contextmanager

@@ -39,20 +39,21 @@ def instances_of(house: House, category: str) -> list[tuple[int, Float[np.ndarra
     return small + large
 
 
-def chain_length(world: World, start: Float[np.ndarray, "2"], targets: Sequence[Target]) -> float:
-    """Length [m] of the way over all targets, each by the shortest path to its nearest view point.
+def leg_lengths(world: World, start: Float[np.ndarray, "2"], targets: Sequence[Target]) -> list[float]:
+    """Lengths [m] of the ways from target to target, each by the shortest path to its nearest view point.
 
-    The targets are taken one at a time, as an agent must that does not know the next one yet.
+    The targets are taken one at a time, as an agent must that does not know the next one yet. Ends with inf at a
+    target that cannot be reached.
     """
-    length = 0.0
+    lengths: list[float] = []
     for target in targets:
         points = target.view_points()[:, :2]
-        distances = world.navmesh.distances(start[None], points)
-        length += float(distances[0])
-        if not np.isfinite(length) or target is targets[-1]:
+        lengths.append(float(world.navmesh.distances(start[None], points)[0]))
+        if not np.isfinite(lengths[-1]):
             break
-        start = world.navmesh.path(start, points)[-1]
-    return length
+        if len(lengths) < len(targets):
+            start = world.navmesh.path(start, points)[-1]
+    return lengths
 
 
 def draw_start(
@@ -69,9 +70,9 @@ def draw_start(
     elsewhere = ~_shares_room(house.rooms, starts, first)
     for candidates in (elsewhere, ~elsewhere):
         for i in np.flatnonzero(candidates & (near >= task.min_path) & (near <= task.max_path)):
-            length = float(near[i]) if len(targets) == 1 else chain_length(world, starts[i], targets)
-            if np.isfinite(length):
-                return starts[i], yaw, length
+            legs = leg_lengths(world, starts[i], targets)
+            if min(legs) >= task.min_path and np.isfinite(legs[-1]):
+                return starts[i], yaw, sum(legs)
     return None
 
 

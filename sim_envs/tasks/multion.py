@@ -22,7 +22,7 @@ class MultiOn(Task):
     """STOP reports the current goal as found; a wrong report ends the episode, all found is success.
 
     The next goal is told when the current one is found. The shortest path goes to the nearest view point of each
-    goal in turn.
+    goal in turn, at least `min_path` from one to the next; `max_path` holds for the first.
     """
 
     name: ClassVar[str] = "multion"
@@ -31,7 +31,6 @@ class MultiOn(Task):
     max_steps: int = 1500
     n_goals: int = 3
     goals: Goals = "objects"
-    max_path: float = 30.0  # [m], to the first goal
 
     def plan(self, world: World, house: House, index: int, n: int, rng: np.random.Generator) -> Session:
         """`n` chains of different categories."""
