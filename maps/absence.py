@@ -13,26 +13,25 @@ _CLEAR = 0.6  # the share of the samples that must be in the image and unocclude
 
 @no_type_check
 @njit(cache=True)
-def missing(positions, sizes, labels, images, focal, T_camera_map, limits):
+def missing(boxes, labels, images, focal, T_camera_map, limits):
     """(n,) True for what is missing: it would fill enough pixels, little hides it, and no pixel bears its label.
 
     Args:
-        positions: (n, 3) [m] in the map.
-        sizes: (n, 3) [m].
+        boxes: (n, 2, 3) [m] lowest and highest corner in the map.
         labels: (n,) ids in the semantic image; below 0 if the detector does not know the category.
         images: (depth (h, w) [m], semantic (h, w)).
         focal: (fx, fy, cx, cy) [px].
         T_camera_map: (4, 4).
-        limits: (min_pixels, max_range [m], margin [m]); depth nearer than the thing by more than the margin hides it.
+        limits: (min_pixels, max_range [m], margin [m]); depth nearer than its middle by more than the margin hides it.
     """
-    result = np.zeros(len(positions), dtype=np.bool_)
+    result = np.zeros(len(boxes), dtype=np.bool_)
     R, t = np.ascontiguousarray(T_camera_map[:3, :3]), T_camera_map[:3, 3]
-    for i in range(len(positions)):
+    for i in range(len(boxes)):
         if labels[i] < 0:
             continue
-        p = R @ positions[i] + t
+        p = R @ (0.5 * (boxes[i, 0] + boxes[i, 1])) + t
         if p[2] > 0.1 and p[0] * p[0] + p[1] * p[1] + p[2] * p[2] <= limits[1] * limits[1]:
-            result[i] = _is_missing(p, sizes[i], labels[i], images, focal, limits)
+            result[i] = _is_missing(p, boxes[i, 1] - boxes[i, 0], labels[i], images, focal, limits)
     return result
 
 
@@ -47,7 +46,7 @@ def _is_missing(p, size, label, images, focal, limits):
     if 4.0 * half_u * half_v < limits[0]:
         return False
     u0, v0 = fx * p[0] / p[2] + cx, fy * p[1] / p[2] + cy
-    hidden_before = p[2] - limits[2] - across
+    hidden_before = p[2] - limits[2]  # the front of a large thing that stands there hides its own middle
     n_clear = 0
     for i in range(_SIDE):
         for j in range(_SIDE):

@@ -36,13 +36,13 @@ def pair_costs(things, segments, gate, touch):
     """(n, m) distances [m] of the pairs that may be the same thing, inf for the others.
 
     A pair may be one thing if the category agrees and either the positions are at most `gate` plus half the larger
-    thing apart, or the boxes at most `touch`: parts of a large thing, whose middles are far apart.
+    thing apart, or the boxes at most `touch`: views of a large thing from two sides, whose medians are far apart.
 
     Args:
-        things: (positions (n, 3), sizes (n, 3) [m], categories (n,)).
+        things: (positions (n, 3), boxes (n, 2, 3) [m], categories (n,)).
         segments: the same of the m segments.
     """
-    positions, sizes, categories = things
+    positions, boxes, categories = things
     costs = np.full((len(categories), len(segments[2])), np.inf)
     for i in range(len(categories)):
         for j in range(len(segments[2])):
@@ -50,10 +50,11 @@ def pair_costs(things, segments, gate, touch):
                 continue
             square, gap, largest = 0.0, 0.0, 0.0
             for axis in range(3):
-                apart = abs(positions[i, axis] - segments[0][j, axis])
-                square += apart * apart
-                gap += max(apart - 0.5 * (sizes[i, axis] + segments[1][j, axis]), 0.0) ** 2
-                largest = max(largest, sizes[i, axis], segments[1][j, axis])
+                low, high = boxes[i, :, axis]
+                other_low, other_high = segments[1][j, :, axis]
+                square += (positions[i, axis] - segments[0][j, axis]) ** 2
+                gap += max(low - other_high, other_low - high, 0.0) ** 2
+                largest = max(largest, high - low, other_high - other_low)
             if square <= (gate + 0.5 * largest) ** 2 or gap <= touch * touch:
                 costs[i, j] = sqrt(square)
     return costs
@@ -64,18 +65,25 @@ def pair_costs(things, segments, gate, touch):
 def duplicates(things, is_seen, slack):
     """(n,) the seen thing that an unseen one is a duplicate of, -1 for none.
 
-    Two things of a category whose middles lie in the box of the larger, or `slack` [m] beside it, are one.
+    Two things of a category are one if the middle of the box of either lies in that of the other, or `slack` [m] off.
     """
-    positions, sizes, categories = things
+    _, boxes, categories = things
     of = np.full(len(categories), -1)
     for i in range(len(categories)):
         for j in range(len(categories)):
             if is_seen[i] or not is_seen[j] or categories[i] != categories[j] or of[i] >= 0:
                 continue
-            is_inside = True
-            for axis in range(3):
-                half = 0.5 * max(sizes[i, axis], sizes[j, axis])
-                is_inside &= abs(positions[i, axis] - positions[j, axis]) <= half + slack
-            if is_inside:
+            if _holds_middle(boxes[i], boxes[j], slack) or _holds_middle(boxes[j], boxes[i], slack):
                 of[i] = j
     return of
+
+
+@no_type_check
+@njit(cache=True)
+def _holds_middle(box, other, slack):
+    """Whether the middle of the other box lies in the box, or at most `slack` outside along each axis."""
+    for axis in range(3):
+        middle = 0.5 * (other[0, axis] + other[1, axis])
+        if middle < box[0, axis] - slack or middle > box[1, axis] + slack:
+            return False
+    return True

@@ -15,7 +15,7 @@ _FORM: list[tuple[str, type, tuple[int, ...]]] = [
     ("id", np.int64, ()),
     ("category", np.int64, ()),  # index in the list of categories
     ("position", np.float64, (3,)),  # [m]
-    ("size", np.float64, (3,)),  # [m]
+    ("box", np.float64, (2, 3)),  # [m] lowest and highest corner of what was seen of it
     ("weight", np.float64, ()),  # of all sightings that went into the position
     ("log_odds", np.float64, ()),  # of being where it is remembered
     ("first_seen", np.float64, ()),  # [s]
@@ -50,7 +50,8 @@ def rows_from_state(state: LayerState) -> tuple[np.ndarray, list[str], int]:
         "ids must ascend from 0": (np.diff(ids) <= 0).any() or ids[0] < 0,
         "a category is not in the list": ((rows["category"] < 0) | (rows["category"] >= len(categories))).any(),
         "first_seen is after last_seen": (rows["first_seen"] > rows["last_seen"]).any(),
-        "a size or weight is negative": (rows["size"] < 0).any() or (rows["weight"] < 0).any(),
+        "a box is inside out": (rows["box"][:, 0] > rows["box"][:, 1]).any(),
+        "a weight is negative": (rows["weight"] < 0).any(),
         "a count is negative": (rows["times_seen"] < 1).any() or (rows["times_missed"] < 0).any(),
     }
     for problem, is_so in problems.items():

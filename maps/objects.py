@@ -31,7 +31,7 @@ _MAX_WEIGHT = 10.0  # of the past in a position, in sightings from 1 m: a thing 
 
 
 class ObjectMemory:
-    """Remembers each thing with category, place, size, when it was seen, and a confidence that it is there.
+    """Remembers each thing with category, place, extent, when it was seen, and a confidence that it is there.
 
     A segment belongs to the remembered thing of its category within `gate` plus half the thing's size, one to one.
     Seeing a thing adds `hit` to the log-odds of its existence, looking at its place unhindered without seeing it adds
@@ -147,8 +147,12 @@ class ObjectMemory:
         if len(deformation.stamps) == 0 or len(self._rows) == 0:
             return
         T = deformation.at(self._rows["last_seen"])
-        moved = np.einsum("nij,nj->ni", T[:, :3, :3], self._rows["position"]) + T[:, :3, 3]
-        self._rows["position"] = moved
+        R, t = T[:, :3, :3], T[:, :3, 3]
+        box = self._rows["box"]
+        middle = np.einsum("nij,nj->ni", R, box.mean(axis=1)) + t
+        half = np.einsum("nij,nj->ni", np.abs(R), 0.5 * (box[:, 1] - box[:, 0]))
+        self._rows["position"] = np.einsum("nij,nj->ni", R, self._rows["position"]) + t
+        self._rows["box"] = np.stack([middle - half, middle + half], axis=1)
 
     def stats(self) -> dict[str, float]:
         """Things, those believed to be there, categories, bytes of RAM."""
@@ -215,23 +219,25 @@ class ObjectMemory:
 
     def _match(self, segments: Segments, categories: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(rows, segments) that are the same thing."""
-        found = (segments.position, segments.size, categories)
+        found = (segments.position, segments.box, categories)
         return associate(pair_costs(self._boxes(), found, self.gate, _TOUCH))
 
     def _boxes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Positions, sizes and categories as arrays of their own, which kernels want."""
-        names = ("position", "size", "category")
-        position, size, category = (np.ascontiguousarray(self._rows[name]) for name in names)
-        return position, size, category
+        """Positions, boxes and categories as arrays of their own, which kernels want."""
+        names = ("position", "box", "category")
+        position, box, category = (np.ascontiguousarray(self._rows[name]) for name in names)
+        return position, box, category
 
     def _confirm(self, seen: np.ndarray, segments: Segments, columns: np.ndarray, stamp: float) -> None:
-        """Sightings: near ones weigh more, and each shows at most the whole thing, so sizes rather grow."""
+        """Sightings: near ones weigh more, and each shows at most the whole thing, so boxes rather grow."""
         rows = self._rows[seen]
         weight = _weight(segments)[columns]
         share = (weight / (rows["weight"] + weight))[:, None]
-        size = segments.size[columns]
+        box = segments.box[columns]
         rows["position"] += share * (segments.position[columns] - rows["position"])
-        rows["size"] = np.maximum(size, rows["size"] + _SHRINK * share * (size - rows["size"]))
+        shrunk = rows["box"] + _SHRINK * share[:, None] * (box - rows["box"])
+        rows["box"][:, 0] = np.minimum(box[:, 0], shrunk[:, 0])
+        rows["box"][:, 1] = np.maximum(box[:, 1], shrunk[:, 1])
         cap = np.where(segments.is_cut[columns], np.maximum(_CUT_WEIGHT, rows["weight"]), _MAX_WEIGHT)
         rows["weight"] = np.minimum(rows["weight"] + weight, cap)
         rows["log_odds"] = np.minimum(rows["log_odds"] + self.hit, self.high)
@@ -249,8 +255,7 @@ class ObjectMemory:
         k = observation.intrinsics
         semantic = np.ascontiguousarray(observation.semantic, dtype=np.int32)
         is_missing = missing(
-            self._rows["position"][at],
-            self._rows["size"][at],
+            self._rows["box"][at],
             self._label_of[self._rows["category"][at]],
             (np.ascontiguousarray(observation.depth, dtype=np.float32), semantic),
             (float(k.fx), float(k.fy), float(k.cx), float(k.cy)),
@@ -271,6 +276,8 @@ class ObjectMemory:
         if len(merged):
             np.minimum.at(rows["first_seen"], of[merged], rows["first_seen"][merged])
             np.add.at(rows["times_seen"], of[merged], rows["times_seen"][merged])
+            np.minimum.at(rows["box"][:, 0], of[merged], rows["box"][merged, 0])
+            np.maximum.at(rows["box"][:, 1], of[merged], rows["box"][merged, 1])
         return of >= 0
 
     def _is_refuted(self) -> np.ndarray:
@@ -282,7 +289,7 @@ class ObjectMemory:
         rows["id"] = self._next_id + np.arange(len(new))
         rows["category"] = categories[new]
         rows["position"] = segments.position[new]
-        rows["size"] = segments.size[new]
+        rows["box"] = segments.box[new]
         rows["weight"] = _weight(segments)[new]
         rows["log_odds"] = np.clip(self.prior + self.hit, self.low, self.high)
         rows["first_seen"] = rows["last_seen"] = stamp
@@ -306,7 +313,7 @@ class ObjectMemory:
                 "times_seen": float(row["times_seen"]),
                 "times_missed": float(row["times_missed"]),
                 "id": float(row["id"]),
-                "size": float(row["size"].max()),
+                "size": float((row["box"][1] - row["box"][0]).max()),
             },
         )
 

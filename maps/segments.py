@@ -1,4 +1,4 @@
-"""The segments of one frame as things in space: category, place and size of each."""
+"""The segments of one frame as things in space: category, place and box of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Segments:
 
     label: Int[np.ndarray, " n"]  # index in the observation's labels
     position: Float[np.ndarray, "n 3"]  # [m] median of the visible points
-    size: Float[np.ndarray, "n 3"]  # [m] of their axis-aligned box, from the 5th to the 95th percentile
+    box: Float[np.ndarray, "n 2 3"]  # [m] their 5th and 95th percentile along each axis
     distance: Float[np.ndarray, " n"]  # [m] of the position from the camera
     is_cut: Bool[np.ndarray, " n"]  # touches the border of the image
 
@@ -57,14 +57,14 @@ def find_segments(
     focal = (float(k.fx), float(k.fy), float(k.cx), float(k.cy))
     T = np.ascontiguousarray(observation.T_map_camera, dtype=np.float64)
     samples, n_samples = _sample(ids, semantic, depth, row_of, (label, count), focal, T, float(max_range))
-    position, size = _medians(samples, n_samples)
+    position, box = _medians(samples, n_samples)
     distance = np.linalg.norm(position - T[:3, 3], axis=1)
-    return Segments(label[chosen], position, size, distance, is_cut[chosen])
+    return Segments(label[chosen], position, box, distance, is_cut[chosen])
 
 
 def _no_segments() -> Segments:
-    empty = np.zeros((0, 3))
-    return Segments(np.zeros(0, dtype=np.int64), empty, empty, np.zeros(0), np.zeros(0, dtype=np.bool_))
+    nothing = np.zeros(0, dtype=np.int64)
+    return Segments(nothing, np.zeros((0, 3)), np.zeros((0, 2, 3)), np.zeros(0), nothing.astype(np.bool_))
 
 
 def _segment_ids(instance: np.ndarray | None, semantic: np.ndarray) -> tuple[np.ndarray, int]:
@@ -142,16 +142,16 @@ def _sample(ids, semantic, depth, row_of, votes, focal, T, max_range):
 @no_type_check
 @njit(cache=True)
 def _medians(samples, n_samples):
-    """((n, 3) medians, (n, 3) widths between the 5th and the 95th percentile) of the samples."""
+    """((n, 3) medians, (n, 2, 3) 5th and 95th percentiles) of the samples."""
     n = len(samples)
-    position, size = np.empty((n, 3)), np.empty((n, 3))
+    position, box = np.empty((n, 3)), np.empty((n, 2, 3))
     for s in range(n):
         m = n_samples[s]
         for axis in range(3):
             values = np.sort(samples[s, :m, axis])
             position[s, axis] = 0.5 * (values[(m - 1) // 2] + values[m // 2])
-            size[s, axis] = values[m - 1 - m // 20] - values[m // 20]
-    return position, size
+            box[s, 0, axis], box[s, 1, axis] = values[m // 20], values[m - 1 - m // 20]
+    return position, box
 
 
 @no_type_check
