@@ -11,6 +11,7 @@ from embmem.sim_envs.house.access import CELL, reachable_cells
 from embmem.sim_envs.house.furniture import FURNITURE
 from embmem.sim_envs.house.groups import Group, groups
 from embmem.sim_envs.house.house import BODY_HEIGHT, WALL_THICKNESS, Door, Furniture, Room
+from embmem.sim_envs.house.pieces import build_group, moved
 from embmem.sim_envs.house.rooms import FURNISHING
 
 _STEP = 0.1  # [m] between candidate positions
@@ -71,25 +72,19 @@ def _place(
 ) -> list[Furniture]:
     """The pieces of the group where they fit, or nothing."""
     facings, extents = _candidates(site, group)
-    bottom, top = _heights(group)
+    upright = build_group(group, site.room.id, first_id)
+    bottom = min(float(f.boxes[:, 2].min()) for f in upright)
+    top = max(float(f.boxes[:, 5].max()) for f in upright)
     others = [f for f in placed if f.boxes[:, 2].min() < top and f.boxes[:, 5].max() > bottom]
     taken = np.array([(f.x0, f.y0, f.x1, f.y1) for f in others]).reshape(-1, 4)
     taken = np.concatenate([taken + _APART, _door_zones(site)])
     fits = np.flatnonzero(~_overlaps(extents, taken).any(axis=1))
     for index in _ordered(rng, site, extents, fits, group.is_central)[:_TRIES]:
-        placed_at = (int(facings[index]), float(extents[index, 0]), float(extents[index, 1]))
-        pieces = [_build(site.room, group, i, placed_at, first_id + i) for i in range(len(group.pieces))]
+        facing, to = int(facings[index]), (float(extents[index, 0]), float(extents[index, 1]))
+        pieces = [moved(f, (group.width, group.depth), facing, to) for f in upright]
         if bottom >= BODY_HEIGHT or _leaves_ways(site, placed + pieces):
             return pieces
     return []
-
-
-def _heights(group: Group) -> tuple[float, float]:
-    """Lowest and highest point [m] of a group."""
-    parts = [
-        np.array(FURNITURE[p.category].build(p.width, p.depth, FURNITURE[p.category].height)[0]) for p in group.pieces
-    ]
-    return min(float(part[:, 2].min()) for part in parts), max(float(part[:, 5].max()) for part in parts)
 
 
 def _candidates(site: _Site, group: Group) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 4"]]:
@@ -150,48 +145,6 @@ def _ordered(
     return fits[np.argsort(score + rng.uniform(0.0, 0.9, size=len(fits)), kind="stable")]
 
 
-def _turned(boxes: Float[np.ndarray, "n k"], width: float, depth: float, facing: int) -> Float[np.ndarray, "n k"]:
-    """Boxes (x0 y0 z0 x1 y1 z1) or surfaces (x0 y0 x1 y1 z) of a frame width x depth, turned to `facing`."""
-    out = boxes.copy()
-    x0, y0, x1, y1 = (0, 1, 3, 4) if boxes.shape[1] == 6 else (0, 1, 2, 3)
-    if facing == 3:
-        out[:, [x0, x1]] = width - boxes[:, [x1, x0]]
-        out[:, [y0, y1]] = depth - boxes[:, [y1, y0]]
-    elif facing == 0:
-        out[:, [x0, x1]] = boxes[:, [y0, y1]]
-        out[:, [y0, y1]] = width - boxes[:, [x1, x0]]
-    elif facing == 2:
-        out[:, [x0, x1]] = depth - boxes[:, [y1, y0]]
-        out[:, [y0, y1]] = boxes[:, [x0, x1]]
-    return out
-
-
-def _shifted(boxes: Float[np.ndarray, "n k"], x: float, y: float) -> Float[np.ndarray, "n k"]:
-    offset = [x, y, 0.0, x, y, 0.0] if boxes.shape[1] == 6 else [x, y, x, y, 0.0]
-    return boxes + offset
-
-
-def _build(room: Room, group: Group, index: int, placed_at: tuple[int, float, float], piece_id: int) -> Furniture:
-    """One piece of a placed group in the map frame."""
-    facing, x, y = placed_at
-    piece = group.pieces[index]
-    kind = FURNITURE[piece.category]
-    parts, tops = kind.build(piece.width, piece.depth, kind.height)
-    frame = []
-    for shapes, columns in (
-        (parts, 6),
-        (tops, 5),
-        ([(0.0, 0.0, 0.0, piece.width, piece.depth, kind.height)], 6),
-    ):
-        local = np.array(shapes, dtype=np.float64).reshape(-1, columns)
-        in_group = _shifted(_turned(local, piece.width, piece.depth, piece.facing), piece.x, piece.y)
-        frame.append(np.round(_shifted(_turned(in_group, group.width, group.depth, facing), x, y), 4))
-    boxes, surfaces, footprint = frame
-    x0, y0, _, x1, y1, _ = footprint[0].tolist()
-    turned = (facing + piece.facing - 1) % 4
-    return Furniture(piece_id, piece.category, room.id, x0, y0, x1, y1, boxes, surfaces, turned)
-
-
 def _leaves_ways(site: _Site, pieces: list[Furniture]) -> bool:
     """Whether all doors stay connected and a body can still come close to everything that carries things."""
     standing = [f for f in pieces if f.blocks_floor]
@@ -203,13 +156,13 @@ def _leaves_ways(site: _Site, pieces: list[Furniture]) -> bool:
     x, y = site.room.x0 + CELL * (columns + 0.5), site.room.y0 + CELL * (rows + 0.5)
     for f in standing:
         if len(f.surfaces) and f.category != "chair":
-            x0, y0, x1, y1 = front(f, _APPROACH)
+            x0, y0, x1, y1 = _front(f, _APPROACH)
             if not ((x > x0) & (x < x1) & (y > y0) & (y < y1)).any():
                 return False
     return True
 
 
-def front(f: Furniture, reach: float) -> tuple[float, float, float, float]:
+def _front(f: Furniture, reach: float) -> tuple[float, float, float, float]:
     """The rectangle [m] of the floor from which things on the piece can be seen and taken."""
     if FURNITURE[f.category].any_side:
         return f.x0 - reach, f.y0 - reach, f.x1 + reach, f.y1 + reach

@@ -113,9 +113,8 @@ def _spots(
 ) -> tuple[Float[np.ndarray, "n 6"], Float[np.ndarray, " n"]]:
     """Boxes that the object may fill along the edges of the surfaces, one every few centimetres, and its yaw there."""
     inset, turn, phase = rng.uniform(*_INSET), rng.uniform(-_TURN, _TURN), rng.uniform(0.0, _STEP)
-    edges = (0, 1, 2, 3) if FURNITURE[piece.category].any_side else (piece.facing,)
     boxes, yaws = [np.empty((0, 6))], [np.empty(0)]
-    for edge in edges:
+    for edge in (0, 1, 2, 3) if FURNITURE[piece.category].any_side else (piece.facing,):
         yaw = round(float(_FACING_YAW[edge] + turn), 4)
         lying = object_aabb(np.zeros(3), yaw, size)
         for x0, y0, x1, y1, z in piece.surfaces.tolist():
