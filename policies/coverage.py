@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numba import njit
 
-from embmem.geometry import backproject, transform_points
-from embmem.observation import Intrinsics, Observation
+from embmem.observation import Observation
 
 STRUCTURE = ("unlabelled", "wall", "floor", "ceiling", "door frame")
 _STRIDE = 4  # every fourth pixel of every fourth row is enough for cells of 10 cm
-_GROWTH = 10.0  # [m] added at a side where the grid gets too small
+_GROWTH = 4.0  # [m] added at a side where the grid gets too small
 
 
 class Coverage:
@@ -29,6 +31,7 @@ class Coverage:
         resolution: float = 0.1,  # [m]
         z_min: float = 0.2,  # [m]
         z_max: float = 1.8,  # [m]
+        max_range: float = 8.0,  # [m]
         min_hits: int = 3,  # sightings (sampled pixels) that make a place
         structure: Sequence[str] = STRUCTURE,
     ) -> None:
@@ -36,6 +39,7 @@ class Coverage:
             raise ValueError(f"need near, resolution > 0 and z_min < z_max, got {near}, {resolution}, {z_min}, {z_max}")
         self.near, self.resolution = near, resolution
         self._z_min, self._z_max, self._min_hits = z_min, z_max, min_hits
+        self._max_range = max_range
         self._structure = frozenset(structure)
         self._labels: tuple[str, ...] | None = None
         self._is_thing = np.zeros(0, dtype=bool)
@@ -48,20 +52,15 @@ class Coverage:
         depth = observation.depth
         if depth is None:
             return
-        rows, columns = slice(_STRIDE // 2, None, _STRIDE), slice(_STRIDE // 2, None, _STRIDE)
-        points, distance = _sampled_points(depth[rows, columns], observation)
-        valid = np.isfinite(distance) & (points[:, 2] > self._z_min) & (points[:, 2] < self._z_max)
-        if not valid.any():
-            return
-        is_thing = valid
-        if observation.semantic is not None:
-            is_thing = valid & self._things(observation)[observation.semantic[rows, columns].ravel()]
-        self._make_room(points[valid, :2])
-        cells = self._cells(points[:, :2], valid)
-        things = cells[is_thing]
-        np.add.at(self._hits, (things[:, 0], things[:, 1]), 1)
-        close = cells[valid & (distance < self.near)]
-        self._looked[close[:, 0], close[:, 1]] = observation.stamp
+        semantic, is_thing = observation.semantic, self._things(observation)
+        if semantic is None:
+            semantic, is_thing = np.zeros(depth.shape, dtype=np.int32), np.ones(1, dtype=np.bool_)
+        k, T = observation.intrinsics, np.ascontiguousarray(observation.T_map_camera, dtype=np.float64)
+        self._make_room(T[:2, 3] - self._max_range, T[:2, 3] + self._max_range)
+        focal = (float(k.fx), float(k.fy), float(k.cx), float(k.cy))
+        limits = (self._z_min, self._z_max, self.near, self._max_range)
+        grids = (self._hits, self._looked, float(observation.stamp))
+        _mark(depth, semantic, is_thing, focal, T, limits, self.origin, self.resolution, grids)
 
     def pending(self, since: float) -> tuple[Bool[np.ndarray, "h w"], Float[np.ndarray, "2"]]:
         """(mask, origin) of the places without a close look since the stamp; cells are `resolution` wide."""
@@ -69,17 +68,13 @@ class Coverage:
 
     def mark(self, points: Float[np.ndarray, "n 2"], stamp: float) -> None:
         """Count the places under the points [m] as looked at: nothing more can be seen there."""
-        cells = self._cells(points, np.ones(len(points), dtype=bool))
-        inside = ((cells >= 0) & (cells < self._hits.shape)).all(axis=1)
-        self._looked[cells[inside, 0], cells[inside, 1]] = stamp
+        cells = np.floor((points - self.origin) / self.resolution).astype(np.int64)[:, ::-1]
+        cells = cells[((cells >= 0) & (cells < self._hits.shape)).all(axis=1)]
+        self._looked[cells[:, 0], cells[:, 1]] = stamp
 
     def centres(self, cells: Int[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
         """(x, y) [m] of the centres of cells (row, col)."""
         return self.origin + (cells[:, ::-1] + 0.5) * self.resolution
-
-    def _cells(self, xy: np.ndarray, valid: np.ndarray) -> Int[np.ndarray, "n 2"]:
-        scaled = np.where(valid[:, None], (xy - self.origin) / self.resolution, 0.0)
-        return np.floor(scaled).astype(np.int64)[:, ::-1]
 
     def _things(self, observation: Observation) -> Bool[np.ndarray, " k"]:
         """For each label whether it is a thing, not the building; kept, as labels rarely change."""
@@ -88,37 +83,52 @@ class Coverage:
             self._is_thing = np.array([name not in self._structure for name in observation.labels] or [False])
         return self._is_thing
 
-    def _make_room(self, xy: np.ndarray) -> None:
-        """Grow the grid so that it holds the points."""
-        low, high = xy.min(axis=0), xy.max(axis=0)
+    def _make_room(self, low: np.ndarray, high: np.ndarray) -> None:
+        """Grow the grid so that it holds the box from `low` to `high` [m]."""
         step = self.resolution
         if self._hits.size == 0:
-            self.origin = np.floor((low - _GROWTH) / step) * step
-        size = np.array(self._hits.shape)[::-1] * step
+            self.origin = np.floor(low / step) * step
+        end = self.origin + np.array(self._hits.shape)[::-1] * step
         before = np.where(low < self.origin, np.ceil((self.origin - low + _GROWTH) / step), 0).astype(int)
-        over = high - (self.origin + size)
-        after = np.where(over >= 0, np.ceil((over + _GROWTH) / step), 0).astype(int)
-        if not (before.any() or after.any()):
-            return
-        pad = ((before[1], after[1]), (before[0], after[0]))
-        self._hits = np.pad(self._hits, pad)
-        self._looked = np.pad(self._looked, pad, constant_values=-np.inf)
-        self.origin = self.origin - before * step
+        after = np.where(high >= end, np.ceil((high - end + _GROWTH) / step), 0).astype(int)
+        if before.any() or after.any():
+            pad = ((before[1], after[1]), (before[0], after[0]))
+            self._hits = np.pad(self._hits, pad)
+            self._looked = np.pad(self._looked, pad, constant_values=-np.inf)
+            self.origin = self.origin - before * step
 
 
-def _sampled_points(
-    depth: Float[np.ndarray, "h w"], observation: Observation
-) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
-    """(map points [m], distances from the camera [m]) of every `_STRIDE`-th pixel."""
-    k = observation.intrinsics
-    offset = _STRIDE // 2
-    coarse = Intrinsics(
-        depth.shape[1],
-        depth.shape[0],
-        k.fx / _STRIDE,
-        k.fy / _STRIDE,
-        (k.cx - offset) / _STRIDE,
-        (k.cy - offset) / _STRIDE,
-    )
-    camera = backproject(depth, coarse).reshape(-1, 3)
-    return transform_points(observation.T_map_camera, camera), np.linalg.norm(camera, axis=1)
+@no_type_check
+@njit(cache=True)
+def _mark(depth, semantic, is_thing, focal, T, limits, origin, resolution, grids):
+    """Count the sampled pixels that show things into the hits, and stamp the cells that were near.
+
+    Args:
+        depth: (h, w) planar z [m], NaN where invalid.
+        semantic: (h, w) index into `is_thing`.
+        focal: (fx, fy, cx, cy) [px].
+        T: (4, 4) camera to map.
+        limits: (z_min, z_max, near, max_range) [m].
+        origin, resolution: of the grids [m].
+        grids: (hits, looked, stamp), the first two written.
+    """
+    fx, fy, cx, cy = focal
+    z_min, z_max, near, max_range = limits
+    hits, looked, stamp = grids
+    for row in range(_STRIDE // 2, depth.shape[0], _STRIDE):
+        v = (row - cy) / fy
+        for column in range(_STRIDE // 2, depth.shape[1], _STRIDE):
+            d = float(depth[row, column])
+            u = (column - cx) / fx
+            distance = d * math.sqrt(1.0 + u * u + v * v)
+            if not 0.0 < distance < max_range:
+                continue
+            z = d * (T[2, 0] * u + T[2, 1] * v + T[2, 2]) + T[2, 3]
+            if not z_min < z < z_max:
+                continue
+            c = math.floor((d * (T[0, 0] * u + T[0, 1] * v + T[0, 2]) + T[0, 3] - origin[0]) / resolution)
+            r = math.floor((d * (T[1, 0] * u + T[1, 1] * v + T[1, 2]) + T[1, 3] - origin[1]) / resolution)
+            if is_thing[semantic[row, column]]:
+                hits[r, c] += 1
+            if distance < near:
+                looked[r, c] = stamp

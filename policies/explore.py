@@ -140,13 +140,17 @@ class Explorer:
     def _places(self, scene: Scene) -> list[tuple[float, np.ndarray, np.ndarray]]:
         """(distance [m] as the crow flies, middle, all points) of the places without a close look, nearest first."""
         mask, _ = scene.coverage.pending(scene.since)
-        labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+        cells = np.argwhere(mask)
+        if not len(cells):
+            return []
+        low, high = cells.min(axis=0), cells.max(axis=0) + 1
+        labels, n = ndimage.label(mask[low[0] : high[0], low[1] : high[1]], structure=np.ones((3, 3)))
+        of = labels[cells[:, 0] - low[0], cells[:, 1] - low[1]]
         groups = []
-        for label, box in enumerate(ndimage.find_objects(labels), start=1):
-            cells = np.argwhere(labels[box] == label) + [part.start for part in box]
-            if len(cells) < self._min_place:
+        for group in np.split(np.argsort(of, kind="stable"), np.cumsum(np.bincount(of, minlength=n + 1)[1:-1])):
+            if len(group) < self._min_place:
                 continue
-            points = scene.coverage.centres(cells)
+            points = scene.coverage.centres(cells[group])
             middle = points[np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1))]
             if not self._is_given_up(middle):
                 groups.append((float(np.hypot(*(middle - scene.position))), middle, points))

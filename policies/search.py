@@ -50,7 +50,7 @@ class SearchAgent:
         min_confidence: float = 0.6,
         point_tolerance: float = 0.15,
         fresh: float = 3600.0,
-        replan: int = 4,
+        replan: int = 5,
     ) -> None:
         if replan < 1:
             raise ValueError(f"replan must be >= 1 step, got {replan}")
