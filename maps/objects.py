@@ -11,9 +11,10 @@ import numpy as np
 from embmem.errors import InputError
 from embmem.geometry import invert_pose
 from embmem.maps.absence import missing
-from embmem.maps.association import associate, duplicates, pair_costs
+from embmem.maps.association import associate, pair_costs
 from embmem.maps.object_rows import ROW, rows_from_state, rows_to_arrays
 from embmem.maps.segments import Segments, find_segments
+from embmem.maps.sightings import absorb_duplicates, confirmed, new_rows, shapes
 from embmem.maps.states import check_header, checked_numbers
 from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState
@@ -21,13 +22,8 @@ from embmem.records import Hit, Query
 
 BACKGROUND = ("unlabelled", "wall", "floor", "ceiling", "door frame", "door", "window")
 NUMBERS = ("min_pixels", "max_range", "gate", "prior", "hit", "miss", "low", "high")
-_TOUCH = 0.05  # [m] between the boxes of two parts of one large thing
-_INSIDE = 0.03  # [m] by which the middle of a thing may lie outside of the box of another that is the same
-_SHRINK = 0.2  # how much slower sizes shrink than positions move
+_TOUCH = 0.05  # [m] between the boxes of two views of one large thing
 _MARGIN = 0.1  # [m] in front of a thing that does not hide it
-_NEAREST = 0.5  # [m] nearer than this a sighting weighs no more
-_CUT_WEIGHT = 0.05  # of all sightings together that the border of the image cuts
-_MAX_WEIGHT = 10.0  # of the past in a position, in sightings from 1 m: a thing that was pushed is followed
 
 
 class ObjectMemory:
@@ -96,13 +92,13 @@ class ObjectMemory:
         segments = find_segments(observation, self._is_thing, min_pixels=self.min_pixels, max_range=self.max_range)
         categories = self._category_of[segments.label]
         seen, columns = self._match(segments, categories)
-        self._confirm(seen, segments, columns, observation.stamp)
-        is_new = np.ones(len(segments), dtype=np.bool_)
-        is_new[columns] = False
+        self._rows[seen] = confirmed(self._rows[seen], segments, columns, stamp=observation.stamp)
+        self._rows["log_odds"][seen] = np.minimum(self._rows["log_odds"][seen] + self.hit, self.high)
         self._doubt(observation, seen)
-        merged = self._merge(seen)
-        self._rows = self._rows[~merged & ~self._is_refuted()]
-        self._append(segments, categories, np.flatnonzero(is_new), observation.stamp)
+        is_duplicate = absorb_duplicates(self._rows, seen)
+        is_refuted = (self._rows["times_seen"] < 2) & (self._rows["log_odds"] <= self.low)
+        self._rows = self._rows[~is_duplicate & ~is_refuted]
+        self._append(segments, categories, np.setdiff1d(np.arange(len(segments)), columns), observation.stamp)
 
     def query(self, query: Query) -> list[Hit]:
         """Things of the category `query.entity` (all without), last seen in the time asked for, surest first.
@@ -220,30 +216,7 @@ class ObjectMemory:
     def _match(self, segments: Segments, categories: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(rows, segments) that are the same thing."""
         found = (segments.position, segments.box, categories)
-        return associate(pair_costs(self._boxes(), found, self.gate, _TOUCH))
-
-    def _boxes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Positions, boxes and categories as arrays of their own, which kernels want."""
-        names = ("position", "box", "category")
-        position, box, category = (np.ascontiguousarray(self._rows[name]) for name in names)
-        return position, box, category
-
-    def _confirm(self, seen: np.ndarray, segments: Segments, columns: np.ndarray, stamp: float) -> None:
-        """Sightings: near ones weigh more, and each shows at most the whole thing, so boxes rather grow."""
-        rows = self._rows[seen]
-        weight = _weight(segments)[columns]
-        share = (weight / (rows["weight"] + weight))[:, None]
-        box = segments.box[columns]
-        rows["position"] += share * (segments.position[columns] - rows["position"])
-        shrunk = rows["box"] + _SHRINK * share[:, None] * (box - rows["box"])
-        rows["box"][:, 0] = np.minimum(box[:, 0], shrunk[:, 0])
-        rows["box"][:, 1] = np.maximum(box[:, 1], shrunk[:, 1])
-        cap = np.where(segments.is_cut[columns], np.maximum(_CUT_WEIGHT, rows["weight"]), _MAX_WEIGHT)
-        rows["weight"] = np.minimum(rows["weight"] + weight, cap)
-        rows["log_odds"] = np.minimum(rows["log_odds"] + self.hit, self.high)
-        rows["last_seen"] = stamp
-        rows["times_seen"] += 1
-        self._rows[seen] = rows
+        return associate(pair_costs(shapes(self._rows), found, self.gate, _TOUCH))
 
     def _doubt(self, observation: Observation, seen: np.ndarray) -> None:
         """Negative evidence for what should have been seen."""
@@ -266,36 +239,14 @@ class ObjectMemory:
         self._rows["log_odds"][gone] = np.maximum(self._rows["log_odds"][gone] + self.miss, self.low)
         self._rows["times_missed"][gone] += 1
 
-    def _merge(self, seen: np.ndarray) -> np.ndarray:
-        """True for unseen rows that are the same thing as one that was seen now, which takes over their past."""
-        rows = self._rows
-        is_seen = np.zeros(len(rows), dtype=np.bool_)
-        is_seen[seen] = True
-        of = duplicates(self._boxes(), is_seen, _INSIDE)
-        merged = np.flatnonzero(of >= 0)
-        if len(merged):
-            np.minimum.at(rows["first_seen"], of[merged], rows["first_seen"][merged])
-            np.add.at(rows["times_seen"], of[merged], rows["times_seen"][merged])
-            np.minimum.at(rows["box"][:, 0], of[merged], rows["box"][merged, 0])
-            np.maximum.at(rows["box"][:, 1], of[merged], rows["box"][merged, 1])
-        return of >= 0
-
-    def _is_refuted(self) -> np.ndarray:
-        """True for rows seen once and found missing since."""
-        return (self._rows["times_seen"] < 2) & (self._rows["log_odds"] <= self.low)
-
-    def _append(self, segments: Segments, categories: np.ndarray, new: np.ndarray, stamp: float) -> None:
-        rows = np.zeros(len(new), dtype=ROW)
-        rows["id"] = self._next_id + np.arange(len(new))
-        rows["category"] = categories[new]
-        rows["position"] = segments.position[new]
-        rows["box"] = segments.box[new]
-        rows["weight"] = _weight(segments)[new]
+    def _append(self, segments: Segments, categories: np.ndarray, columns: np.ndarray, stamp: float) -> None:
+        """Remember the segments `columns` as new things."""
+        rows = new_rows(segments, columns, stamp=stamp)
+        rows["id"] = self._next_id + np.arange(len(rows))
+        rows["category"] = categories[columns]
         rows["log_odds"] = np.clip(self.prior + self.hit, self.low, self.high)
-        rows["first_seen"] = rows["last_seen"] = stamp
-        rows["times_seen"] = 1
         self._rows = np.concatenate([self._rows, rows])
-        self._next_id += len(new)
+        self._next_id += len(rows)
 
     def _hit(self, index: int | np.integer, confidence: float | np.floating) -> Hit:
         row = self._rows[index]
@@ -320,9 +271,3 @@ class ObjectMemory:
 
 def _confidence(log_odds: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-log_odds))
-
-
-def _weight(segments: Segments) -> np.ndarray:
-    """Of a sighting in the position of its thing; the error of depth grows with the square of the distance."""
-    weight = 1.0 / np.maximum(segments.distance, _NEAREST) ** 2
-    return np.where(segments.is_cut, np.minimum(weight, _CUT_WEIGHT), weight)

@@ -288,7 +288,8 @@ def test_malformed_states_are_refused() -> None:
         memory.observe(look([MUG, Thing(3, (2.0, 0.7, 1.0))], float(stamp)))
     state = memory.save()
     for name, value in {
-        "category": [0, 99], "id": [1, 1], "next_id": [0], "first_seen": [9e9, 9e9], "box": [[[1, 1, 1], [0, 0, 0]]] * 2,
+        "category": [0, 99], "id": [1, 1], "next_id": [0], "first_seen": [9e9, 9e9],
+        "box": [[[1, 1, 1], [0, 0, 0]]] * 2,
         "times_seen": [0, 0], "weight": [np.nan, 1.0], "position": np.zeros((3, 3)), "log_odds": [50.0, 0.0],
         "categories": np.frombuffer(b'["a", "a"]', dtype=np.uint8), "times_missed": [-1, 0],
     }.items():  # fmt: skip
