@@ -14,6 +14,9 @@ from embmem.observation import Observation
 
 STRUCTURE = ("unlabelled", "wall", "floor", "ceiling", "door frame")
 _STRIDE = 4  # every fourth pixel of every fourth row is enough for cells of 10 cm
+_EDGE = 0.15  # relative difference of depth beyond which two pixels do not show one surface
+_FLAT = 0.7  # vertical part of the normal of a surface that things lie on
+_GRAZING = 0.4  # cosine of the steepest angle to the normal of a front that can be looked into
 _GROWTH = 4.0  # [m] added at a side where the grid gets too small
 
 
@@ -21,7 +24,8 @@ class Coverage:
     """A top-down grid of the places that can hold things, with the stamp of the last close look at each.
 
     A place is a cell above which something was seen that is not part of the building; a close look is one from less
-    than `near` metres. What is seen from farther away is known to exist, but small things on it may have been missed.
+    than `near` metres and not along its front. What is seen from farther away is known to exist, but small things on
+    it may have been missed.
     """
 
     def __init__(
@@ -100,6 +104,30 @@ class Coverage:
 
 @no_type_check
 @njit(cache=True)
+def _faces(depth, row, column, focal, T):
+    """Whether the surface under a pixel lies flat or is not seen at a grazing angle.
+
+    What stands in a shelf can not be seen along its front. The surface is taken through the pixel and its
+    neighbours `_STRIDE` to the right and below; where these are missing there is an edge, which hides nothing.
+    """
+    if row + _STRIDE >= depth.shape[0] or column + _STRIDE >= depth.shape[1]:
+        return True
+    fx, fy, cx, cy = focal
+    d, dr, db = depth[row, column], depth[row, column + _STRIDE], depth[row + _STRIDE, column]
+    if not (abs(dr - d) < _EDGE * d and abs(db - d) < _EDGE * d):
+        return True
+    u, v = (column - cx) / fx, (row - cy) / fy
+    ax, ay, az = dr * (u + _STRIDE / fx) - d * u, (dr - d) * v, dr - d
+    bx, by, bz = (db - d) * u, db * (v + _STRIDE / fy) - d * v, db - d
+    nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    length = math.sqrt(nx * nx + ny * ny + nz * nz)
+    if abs(T[2, 0] * nx + T[2, 1] * ny + T[2, 2] * nz) > _FLAT * length:
+        return True
+    return abs(u * nx + v * ny + nz) > _GRAZING * length * math.sqrt(1.0 + u * u + v * v)
+
+
+@no_type_check
+@njit(cache=True)
 def _mark(depth, semantic, is_thing, focal, T, limits, origin, resolution, grids):
     """Count the sampled pixels that show things into the hits, and stamp the cells that were near.
 
@@ -130,5 +158,5 @@ def _mark(depth, semantic, is_thing, focal, T, limits, origin, resolution, grids
             r = math.floor((d * (T[1, 0] * u + T[1, 1] * v + T[1, 2]) + T[1, 3] - origin[1]) / resolution)
             if is_thing[semantic[row, column]]:
                 hits[r, c] += 1
-            if distance < near:
+            if distance < near and _faces(depth, row, column, focal, T):
                 looked[r, c] = stamp

@@ -160,6 +160,12 @@ class Explorer:
         eye = self._body.height
         far = self._view_distance
         stand = viewpoints(scene.costs, scene.voxels, np.append(middle, eye), eye=eye, far=far, short=0.4)
+        if len(stand):
+            # a place is looked at from its open side, which is where one can come nearest to it
+            offsets = stand - middle
+            lengths = np.hypot(*offsets.T)
+            nearest = int(np.argmin(lengths))
+            stand = stand[offsets @ offsets[nearest] >= 0.6 * lengths * lengths[nearest]]
         return Target("place", middle, stand, points, tolerance=0.2)
 
 
