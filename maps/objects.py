@@ -151,13 +151,13 @@ class ObjectMemory:
         self._rows["box"] = np.stack([middle - half, middle + half], axis=1)
 
     def stats(self) -> dict[str, float]:
-        """Things, those believed to be there, categories, bytes of RAM."""
-        confident = np.count_nonzero(_confidence(self._rows["log_odds"]) >= 0.5)
+        """Things, those believed to be there, their categories, bytes of RAM."""
+        confident = _confidence(self._rows["log_odds"]) >= 0.5
         n_bytes = self._rows.nbytes + sum(a.nbytes for a in (self._is_thing, self._category_of, self._label_of))
         return {
             "things": float(len(self._rows)),
-            "confident": float(confident),
-            "categories": float(len(self.categories)),
+            "confident": float(np.count_nonzero(confident)),
+            "categories": float(len(np.unique(self._rows["category"][confident]))),
             "bytes": float(n_bytes + sum(map(len, self.categories))),
         }
 

@@ -17,6 +17,8 @@ def spatial_memory(
     resolution: float = 0.05,
     max_range: float = 5.0,
     *,
+    view_distance: float = 0.5,
+    view_angle: float = 0.5,
     voxels: VoxelMap | None = None,
     objects: ObjectMemory | None = None,
     store: Store | None = None,
@@ -27,6 +29,8 @@ def spatial_memory(
     Args:
         resolution: edge of a voxel [m].
         max_range: [m] of depth that is used.
+        view_distance: a view is recorded when the camera has moved this far [m] ...
+        view_angle: ... or turned this much [rad].
         voxels: instead of one made from `resolution` and `max_range`.
         objects: instead of one made from `max_range`.
         store: where records go; in RAM if not given.
@@ -36,7 +40,7 @@ def spatial_memory(
         voxels = VoxelMap(resolution=resolution, max_range=max_range)
     if objects is None:
         objects = ObjectMemory(max_range=max_range)
-    return Memory([voxels, objects], store=store, gate=gate)
+    return Memory([voxels, objects], store=store, gate=gate, view_distance=view_distance, view_angle=view_angle)
 
 
 def open_memory(path: str | Path) -> Memory:
