@@ -93,14 +93,16 @@ def test_distance_is_a_metric_that_the_path_attains(
     assert all(sees(grown(rects, 0.1), p, q) for p, q in pairwise(path))
 
 
-@given(rectangles(10), points, st.lists(points, min_size=1, max_size=5))
-def test_distance_to_several_goals_is_that_to_the_nearest(
-    rects: np.ndarray, start: np.ndarray, goals: list[np.ndarray]
-) -> None:
+@given(rectangles(10), st.integers(0, 2**31))
+def test_distance_to_several_goals_is_that_to_the_nearest(rects: np.ndarray, seed: int) -> None:
     mesh = NavMesh(rects, BOUNDS, 0.1)
-    each = [mesh.distances(start[None], g[None])[0] for g in goals]
-    starts = np.stack([goals[0], start])  # the second start reuses the answer of the first
-    assert mesh.distances(starts, np.stack(goals))[1] == pytest.approx(min(each), abs=1e-9)
+    assume(mesh.is_free(np.array([[9.5, 9.5]]))[0])
+    rng = np.random.default_rng(seed)
+    goals, starts = (np.stack([mesh.sample(rng) for _ in range(n)]) for n in (6, 12))
+    each = np.stack([mesh.distances(starts, goal[None]) for goal in goals])
+    assert mesh.distances(starts, goals) == pytest.approx(each.min(axis=0), abs=1e-9)
+    for start, goal in zip(starts, goals[each.argmin(axis=0)], strict=True):
+        assert np.array_equal(mesh.path(start, goals)[-1], goal)
 
 
 def test_distance_lies_between_euclid_and_a_fine_grid() -> None:
@@ -196,6 +198,28 @@ def test_one_island_means_a_finite_distance(rects: np.ndarray, a: np.ndarray, b:
     assert np.array_equal(islands > 0, mesh.is_free(ends))
     is_joined = islands[0] == islands[1] > 0
     assert np.isfinite(mesh.distances(ends[:1], ends[1:])[0]) == is_joined
+
+
+@pytest.mark.parametrize("wall", [3.0, 7.0])
+def test_the_largest_island_is_the_first_and_the_default_for_samples(wall: float) -> None:
+    mesh = NavMesh(np.array([[wall, 0.0, wall + 0.1, 10.0]]), BOUNDS, 0.1)
+    left, right = mesh.island(np.array([[1.0, 5.0], [9.0, 5.0]]))
+    assert (left, right) == ((2, 1) if wall < 5 else (1, 2))
+    drawn = np.array([mesh.sample(np.random.default_rng(seed)) for seed in range(20)])
+    assert (mesh.island(drawn) == 1).all()
+
+
+@given(st.integers(0, 2**31))
+def test_only_what_a_straight_line_misses_is_at_the_distance_of_a_straight_line(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    low = rng.uniform([0, 4], [9.8, 5.8], (60, 2))  # a flat band: shallow lines cross many bins of a row
+    rects = np.concatenate([low, low + rng.uniform(0.01, 0.1, (60, 2))], axis=1)  # smaller than the bins
+    mesh = NavMesh(rects, BOUNDS, 0.0)
+    ends = rng.uniform([0.01, 4], [9.99, 6], (30, 2))
+    ends = ends[mesh.is_free(ends)]
+    for a, b in pairwise(ends):
+        is_straight = mesh.distances(a[None], b[None])[0] <= np.linalg.norm(a - b) + 1e-10
+        assert is_straight == sees(grown(rects), a, b)
 
 
 @given(rectangles(8), st.integers(0, 2**31))
