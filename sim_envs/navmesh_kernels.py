@@ -1,11 +1,13 @@
-"""Compiled geometry of the configuration space: bins, containment, line of sight and sliding.
+"""Compiled geometry of the configuration space: bins, containment, line of sight, sliding, shortest paths.
 
 Obstacles are open axis-aligned rectangles [x0, y0, x1, y1]; what is not strictly inside one is free, so a point
 may lie on an edge and a segment may run along one. `no_type_check` keeps run-time type checkers out of the kernels.
+They share one file because numba's cache follows changes of a kernel's own file only, not of those it calls into.
 """
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import NamedTuple, no_type_check
 
 import numpy as np
@@ -202,3 +204,88 @@ def slide_many(bins: Bins, x: float, y: float, deltas: np.ndarray) -> tuple[np.n
     for i in range(deltas.shape[0]):
         positions[i, 0], positions[i, 1], collided[i] = slide(bins, x, y, deltas[i, 0], deltas[i, 1])
     return positions, collided
+
+
+@njit(cache=True)
+@no_type_check
+def _is_tangent(corners: np.ndarray, v: int, dx: float, dy: float) -> bool:
+    """Whether the line with this direction through corner `v` leaves its rectangle on one side."""
+    return dx * corners[v, 2] * dy * corners[v, 3] <= 0.0
+
+
+@njit(cache=True)
+@no_type_check
+def tangent_edges(bins: Bins, corners: np.ndarray) -> np.ndarray:
+    """(e, 2) pairs of corners that see each other along a line tangent at both."""
+    pairs = np.empty((1024, 2), dtype=np.int64)
+    n = 0
+    for i in range(corners.shape[0]):
+        for j in range(i):
+            dx, dy = corners[j, 0] - corners[i, 0], corners[j, 1] - corners[i, 1]
+            if not (_is_tangent(corners, i, dx, dy) and _is_tangent(corners, j, dx, dy)):
+                continue
+            if is_visible(bins, corners[i, 0], corners[i, 1], corners[j, 0], corners[j, 1]):
+                if n == pairs.shape[0]:
+                    pairs = np.concatenate((pairs, np.empty_like(pairs)))
+                pairs[n, 0], pairs[n, 1] = i, j
+                n += 1
+    return pairs[:n]
+
+
+@njit(cache=True)
+@no_type_check
+def attach_goals(bins: Bins, corners: np.ndarray, goals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(cost, goal) of every corner's nearest goal in sight; inf and -1 where none is."""
+    cost = np.full(corners.shape[0], np.inf)
+    goal = np.full(corners.shape[0], -1)
+    for v in range(corners.shape[0]):
+        x, y = corners[v, 0], corners[v, 1]
+        for g in range(goals.shape[0]):
+            dx, dy = goals[g, 0] - x, goals[g, 1] - y
+            d = np.sqrt(dx * dx + dy * dy)
+            if d < cost[v] and _is_tangent(corners, v, dx, dy) and is_visible(bins, x, y, goals[g, 0], goals[g, 1]):
+                cost[v], goal[v] = d, g
+    return cost, goal
+
+
+@njit(cache=True)
+@no_type_check
+def relax(cost, target, first, neighbours, lengths):
+    """Dijkstra in place from the costs given; `target` of a corner becomes its next node, a goal or -2 - corner."""
+    heap = [(cost[v], v) for v in range(cost.shape[0]) if cost[v] < np.inf]
+    heap.sort()
+    while len(heap) > 0:
+        d, v = heappop(heap)
+        if d > cost[v]:
+            continue
+        for k in range(first[v], first[v + 1]):
+            u, through = neighbours[k], d + lengths[k]
+            if through < cost[u]:
+                cost[u], target[u] = through, -2 - v
+                heappush(heap, (through, u))
+
+
+@njit(cache=True)
+@no_type_check
+def nearest_nodes(bins, corners, cost, goals, starts):
+    """(distance, node) of every start: node g >= 0 is a goal in sight, -2 - v a corner, -1 nothing."""
+    distance = np.full(starts.shape[0], np.inf)
+    node = np.full(starts.shape[0], -1)
+    for i in range(starts.shape[0]):
+        x, y = starts[i, 0], starts[i, 1]
+        # The answer of the last start is likely good for this one, and a tight bound saves most tests of sight.
+        v = -2 - node[i - 1] if i > 0 else -1
+        if v >= 0 and is_visible(bins, x, y, corners[v, 0], corners[v, 1]):
+            distance[i], node[i] = np.hypot(corners[v, 0] - x, corners[v, 1] - y) + cost[v], -2 - v
+        for g in range(goals.shape[0]):
+            d = np.hypot(goals[g, 0] - x, goals[g, 1] - y)
+            if d < distance[i] and is_visible(bins, x, y, goals[g, 0], goals[g, 1]):
+                distance[i], node[i] = d, g
+        for v in range(corners.shape[0]):
+            dx, dy = corners[v, 0] - x, corners[v, 1] - y
+            d = np.sqrt(dx * dx + dy * dy) + cost[v]
+            if not (d < distance[i] and _is_tangent(corners, v, dx, dy)):
+                continue
+            if is_visible(bins, x, y, corners[v, 0], corners[v, 1]):
+                distance[i], node[i] = d, -2 - v
+    return distance, node
