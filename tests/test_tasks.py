@@ -35,8 +35,8 @@ SMALL: dict[str, Any] = {"n_rooms": 4, "per_session": 3}
 TASKS: list[Task] = [
     PointNav(**SMALL),
     ObjectNav(**SMALL),
-    SearchAgain(**SMALL, tour_steps=40),
-    AfterTheNight(**SMALL, tour_steps=40),
+    SearchAgain(**SMALL, tour_steps_per_room=10),
+    AfterTheNight(**SMALL, tour_steps_per_room=10),
     MultiOn(**SMALL),
 ]
 
@@ -174,7 +174,7 @@ def test_a_guided_tour_looks_into_every_room() -> None:
         visited.add(None if room is None else room.id)
         steps += 1
     assert visited >= {room.id for room in house.rooms}
-    assert steps < 600  # the default budget of a tour
+    assert steps < SearchAgain().tour_steps
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
@@ -231,10 +231,10 @@ def test_a_chain_of_goals_is_told_one_by_one_and_a_wrong_report_ends_it() -> Non
 def test_all_agents_see_the_same_tour_starts_goals_and_noise() -> None:
     noisy = partial(make_world, noise=CameraNoise(), detector=Detector())
     a, b, forgetful = Recorder(2), Recorder(5), Recorder(2, remembers=False)
-    task = AfterTheNight(**SMALL, tour_steps=30)
+    task = AfterTheNight(**SMALL, tour_steps_per_room=8)
     run_session(task, {"b": b, "a": a, "f": forgetful}, noisy, seed=1, index=0, n=3)
     assert a.goals == b.goals == forgetful.goals
-    assert len(a.tour) == len(b.tour) == 31
+    assert len(a.tour) == len(b.tour) == 33
     assert forgetful.tour == []
     assert all(x is y for x, y in zip(a.tour, b.tour, strict=True))
     starts = a.seen[::3], b.seen[::6], forgetful.seen[::3]
@@ -250,7 +250,7 @@ def test_all_agents_see_the_same_tour_starts_goals_and_noise() -> None:
 @pytest.mark.parametrize("tour", ["guided", "self"])
 def test_the_rows_of_an_agent_do_not_depend_on_who_else_takes_part(tour: Any) -> None:
     noisy = partial(make_world, noise=CameraNoise(), detector=Detector())
-    task = AfterTheNight(**SMALL, tour=tour, tour_steps=30, max_steps=40)
+    task = AfterTheNight(**SMALL, tour=tour, tour_steps_per_room=8, max_steps=40)
 
     def rows(*names: str) -> list[dict[str, Any]]:
         agents: dict[str, Agent] = {"random": RandomAgent(), "oracle": OracleAgent(), "recorder": Recorder()}
@@ -314,7 +314,7 @@ def _value(truth: Truth) -> Any:
 
 
 def test_the_truth_of_questions_is_what_was_visible() -> None:
-    task = Questions(n_rooms=5, min_pixels=6, tour_steps=300)
+    task = Questions(n_rooms=5, min_pixels=6, tour_steps_per_room=80)
     house = make_house(8, 5)
     world = make_world(house, rng=np.random.default_rng(0), intrinsics=Intrinsics.from_fov(96, 72, 79.0))
     witness, frames = task.witness(), []
@@ -362,7 +362,7 @@ def test_what_was_only_glimpsed_is_not_asked_about() -> None:
 
 
 def test_questions_get_rows_for_agents_that_know_nothing() -> None:
-    task = Questions(n_rooms=4, tour_steps=120, min_pixels=4)
+    task = Questions(n_rooms=4, tour_steps_per_room=30, min_pixels=4)
     rows = run_session(task, {"a": Recorder(), "b": RandomAgent()}, make_world, seed=1, index=0, n=8)
     by_agent = [[(r["goal"], r["success"]) for r in rows if r["agent"] == name] for name in "ab"]
     assert by_agent[0] == by_agent[1]

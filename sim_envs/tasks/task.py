@@ -37,7 +37,7 @@ class Task:
     max_steps: int = 500  # an episode, STOP included
     success_distance: float = 0.1  # [m], geodesic, strictly below
     tour: Tour = "none"
-    tour_steps: int = 600  # at most, of a guided or self-made tour
+    tour_steps_per_room: int = 100  # at most; a guided tour takes about 65
     keeps_memory: bool = False  # from episode to episode; a remembering agent starts afresh otherwise
     night_hours: float = 8.0
     min_path: float = 2.0  # [m], shortest path of an episode
@@ -46,10 +46,15 @@ class Task:
     def __post_init__(self) -> None:
         if self.n_rooms < 1 or self.per_session < 1 or self.max_steps < 1 or self.success_distance <= 0:
             raise ValueError(f"need n_rooms, per_session, max_steps >= 1 and success_distance > 0, got {self}")
-        if self.tour not in ("none", "guided", "self") or self.tour_steps < 0:
-            raise ValueError(f"tour must be none, guided or self and tour_steps >= 0, got {self}")
+        if self.tour not in ("none", "guided", "self") or self.tour_steps_per_room < 0:
+            raise ValueError(f"tour must be none, guided or self and tour_steps_per_room >= 0, got {self}")
         if not 0 <= self.min_path < self.max_path:
             raise ValueError(f"need 0 <= min_path < max_path, got {self.min_path}, {self.max_path}")
+
+    @property
+    def tour_steps(self) -> int:
+        """The most steps that a guided tour may and a self-made tour must take, unless its agent stops."""
+        return self.tour_steps_per_room * self.n_rooms
 
     def plan(self, world: World, house: House, index: int, n: int, rng: np.random.Generator) -> Session:
         """Session number `index` with `n` episodes in `house`, where `world` stands.
