@@ -95,8 +95,16 @@ def key_sentence(summary: Mapping[str, Any]) -> str:
             )
         else:
             verdict = "no clear difference on the same episodes"
-        sentence += f" {name}: {success(name)}, {verdict}."
+        sentence += f" {name}: {success(name)}, {verdict}{_path_verdict(difference)}."
     return sentence
+
+
+def _path_verdict(difference: Mapping[str, Any]) -> str:
+    """What the paths say beyond success: agents that all succeed can still differ in how far they walk."""
+    gap = difference["metrics"].get("spl")
+    if gap is None or gap["low"] is None or gap["low"] <= 0 <= gap["high"]:
+        return ""
+    return f", SPL {100 * gap['mean']:+.1f} points"
 
 
 def _read(path: Path) -> str:

@@ -43,6 +43,7 @@ METRICS = (
     Metric("collisions", "Collisions", 1, "", False),
 )
 MAIN = ("success", "spl", "soft_spl", "distance_to_goal", "steps")
+IN_TERMINAL = ("success", "spl", "progress", "steps")  # what 80 columns hold; the report shows all
 BREAKDOWNS = {
     "moved": "whether the goal has moved since the tour",
     "kind": "kind of question",

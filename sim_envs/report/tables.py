@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from embmem.sim_envs.report.summary import MAIN, METRICS, Metric
+from embmem.sim_envs.report.summary import IN_TERMINAL, METRICS, Metric
 
 NOTHING = "-"  # shown where there is no number
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     """Two tables: the agents' means, and each agent minus the reference, with 95 % intervals."""
-    shown = [m for m in shown_metrics(summary) if m.key in MAIN]
+    shown = [m for m in shown_metrics(summary) if m.key in IN_TERMINAL]
     means = Table(title=f"{summary['task']}: mean [95 % interval]", title_justify="left", box=box.SIMPLE_HEAD)
     means.add_column("agent")
     means.add_column("episodes", justify="right")
