@@ -24,7 +24,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     for metric in shown:
         means.add_column(_heading(metric), justify="right")
     for name, agent in summary["agents"].items():
-        cells = [format_interval(agent["metrics"].get(m.key), m) for m in shown]
+        cells = [_two_lines(format_interval(agent["metrics"].get(m.key), m)) for m in shown]
         means.add_row(escape(name), str(agent["episodes"]), *cells)
     console.print(means)
     if not summary["differences"]:
@@ -37,7 +37,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         paired.add_column(_heading(metric), justify="right")
     paired.add_column("McNemar p", justify="right")
     for name, difference in summary["differences"].items():
-        cells = [format_interval(difference["metrics"].get(m.key), m, signed=True) for m in shown]
+        cells = [_two_lines(format_interval(difference["metrics"].get(m.key), m, signed=True)) for m in shown]
         p = difference["mcnemar_p"]
         paired.add_row(escape(name), str(difference["episodes"]), *cells, format_p(p))
     console.print(paired)
@@ -72,6 +72,10 @@ def shown_metrics(summary: Mapping[str, Any]) -> list[Metric]:
     if all(metrics["progress"]["mean"] == metrics["success"]["mean"] for metrics in agents if "progress" in metrics):
         present = [m for m in present if m.key != "progress"]
     return present
+
+
+def _two_lines(interval: str) -> str:
+    return interval.replace(" [", "\n[")
 
 
 def _heading(metric: Metric) -> str:
