@@ -131,15 +131,18 @@ def test_a_search_starts_in_another_room_than_its_goal_where_there_is_one() -> N
 
 
 @pytest.mark.parametrize("seed", [3, 4, 5])
-def test_moved_means_that_no_instance_lies_where_the_tour_showed_it(seed: int) -> None:
+def test_moved_means_that_no_instance_lies_near_where_the_tour_showed_one(seed: int) -> None:
     _, house, session = plan(AfterTheNight(n_rooms=6), seed, n=6)
     assert session.later is not None
     for episode in session.episodes:
         category = str(episode.targets[0].goal.category)
         before, after = dict(instances_of(house, category)), dict(instances_of(session.later, category))
-        moved = [not np.array_equal(before[i], after[i]) for i in before]
-        assert all(moved) if episode.info["moved"] else not any(moved)
-    assert sum(e.info["moved"] for e in session.episodes) == 3
+        if episode.info["moved"]:
+            gaps = [np.hypot(*(a - b)[:2]) for a in after.values() for b in before.values()]
+            assert min(gaps) > 2.0
+        else:
+            assert all(np.array_equal(before[i], after[i]) for i in before)
+    assert 1 <= sum(e.info["moved"] for e in session.episodes) <= 3
 
 
 def test_the_scene_name_of_a_night_makes_its_morning_again() -> None:

@@ -11,11 +11,13 @@ import numpy as np
 from embmem.sim_envs.episodes import Episode, scene_name
 from embmem.sim_envs.house import House
 from embmem.sim_envs.house.habits import night
-from embmem.sim_envs.tasks.goals import require, searches
+from embmem.sim_envs.tasks.goals import instances_of, require, searches
 from embmem.sim_envs.tasks.objectnav import goal_categories
 from embmem.sim_envs.tasks.search_again import SearchAgain
 from embmem.sim_envs.tasks.task import Session
 from embmem.sim_envs.world import World
+
+ELSEWHERE = 2.0  # [m], horizontally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,7 @@ class AfterTheNight(SearchAgain):
 
     name: ClassVar[str] = "after_the_night"
 
-    moved_share: float = 0.5  # as far as so many categories have moved altogether
+    moved_share: float = 0.5  # as far as so many categories are elsewhere (`is_elsewhere`)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,10 +38,9 @@ class AfterTheNight(SearchAgain):
         night_seed = int(rng.integers(2**32))
         later, moves = night(house, np.random.default_rng(night_seed))
         scene = scene_name(house.seed, self.n_rooms, night_seed)
-        moved_ids = {move.object_id for move in moves}
         categories = goal_categories(later, self.goals)
-        moved = [c for c in categories if all(thing.id in moved_ids for thing in later.objects_of(c))]
-        stayed = [c for c in categories if all(thing.id not in moved_ids for thing in later.objects_of(c))]
+        moved = [c for c in categories if is_elsewhere(house, later, c)]
+        stayed = sorted(set(categories) - {move.category for move in moves})
         world.set_house(later)
         wanted = min(round(self.moved_share * n), len(moved))
         from_moved = list(islice(searches(world, later, moved, self, rng, scene=scene), wanted))
@@ -49,6 +50,15 @@ class AfterTheNight(SearchAgain):
         order = rng.permutation(len(marked))
         episodes = [replace(marked[k], id=str(i)) for i, k in enumerate(order)]
         return Session(index, scene, house, require(episodes, n, house), later=later)
+
+
+def is_elsewhere(house: House, later: House, category: str) -> bool:
+    """Whether no thing of a category lies within `ELSEWHERE` of a place where the evening before showed one.
+
+    That all of them have moved is not enough: mugs that change places leave every memory of a mug right.
+    """
+    before, after = (np.array([p[:2] for _, p in instances_of(h, category)]) for h in (house, later))
+    return bool((np.linalg.norm(before[:, None] - after[None], axis=2) > ELSEWHERE).all())
 
 
 def _mark(episode: Episode, moved: bool) -> Episode:
