@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from embmem.agent import Action, Body
 from embmem.policies.motion import tilt_towards, turn_towards, wrap_angle
@@ -41,6 +42,7 @@ class Approach:
         self._has_arrived = False
         self._stared = 0
         self._stand: np.ndarray | None = None
+        self._ring = stop_distance
 
     def act(self, hit: Hit, scene: Scene, planner: GridPlanner) -> Action | None:
         """The next action towards `hit`, the newest that the memory says about the object."""
@@ -49,26 +51,35 @@ class Approach:
             return None
         is_seen = hit.stamp >= scene.recent and hit.detail["times_seen"] >= self._min_seen
         distance = float(np.hypot(*(target[:2] - scene.position)))
-        allowed = self._reach if self._has_arrived else self._stop_distance
+        allowed = self._ring if self._has_arrived else self._stop_distance
         if is_seen and distance <= allowed + _TOLERANCE:
             return Action.STOP
         if not self._has_arrived:
-            action = self._go(target, scene, planner)
+            action = self._go(hit, scene, planner)
             if action is not None or not self._has_arrived:
                 return action
         return self._look(target, distance, scene)
 
-    def stand(self, target: np.ndarray, scene: Scene) -> np.ndarray:
-        """(n, 2) points [m] from which the object at `target` can be claimed; empty if there is none."""
-        for far in (self._stop_distance, self._reach):
-            points = viewpoints(scene.costs, scene.voxels, target, eye=self._body.height, far=far)
-            if len(points):
-                return points
-        return np.empty((0, 2))
+    def stand(self, hit: Hit, scene: Scene) -> tuple[Float[np.ndarray, "n 2"], float]:
+        """(points [m] from which the object can be claimed, their greatest distance [m] from its middle).
 
-    def _go(self, target: np.ndarray, scene: Scene, planner: GridPlanner) -> Action | None:
+        The rings around the middle widen until the body fits; for a piece of furniture up to beyond its edge.
+        """
+        if hit.position is None:
+            return np.empty((0, 2)), self._stop_distance
+        half = hit.detail.get("size", 0.0) / 2.0
+        farthest = max(self._reach, self._stop_distance + half)
+        rings = [self._stop_distance, self._reach, *np.arange(self._reach + 0.2, farthest + 0.2, 0.2)]
+        for far in rings:
+            eye, short = self._body.height, 0.15 + half
+            points = viewpoints(scene.costs, scene.voxels, hit.position, eye=eye, far=far, short=short)
+            if len(points):
+                return points, float(far)
+        return np.empty((0, 2)), self._stop_distance
+
+    def _go(self, hit: Hit, scene: Scene, planner: GridPlanner) -> Action | None:
         if self._stand is None or scene.is_fresh:
-            self._stand = self.stand(target, scene)
+            self._stand, self._ring = self.stand(hit, scene)
             planner.set_goal(self._stand, _TOLERANCE)
         action = planner.next_action(scene.position, scene.yaw)
         self._has_arrived = action is None and planner.has_arrived(scene.position)

@@ -175,7 +175,7 @@ class SearchAgent:
         field = scene.costs.field(scene.position[None])
         costs = []
         for hit in candidates:
-            stand = np.empty((0, 2)) if hit.position is None else self._approach.stand(hit.position, scene)
+            stand, _ = self._approach.stand(hit, scene)
             travel = float(scene.costs.at(field, stand).min()) if len(stand) else np.inf
             costs.append(travel + _DOUBT * (1.0 - hit.detail["confidence"]))
         return candidates[int(np.argmin(costs))]

@@ -102,6 +102,16 @@ def test_finds_a_thing_stops_beside_it_and_walks_less_the_second_time() -> None:
     assert len(again) < len(first)
 
 
+def test_stops_beside_furniture_that_is_wider_than_its_reach() -> None:
+    world = world_in(HOUSE)
+    piece = max(HOUSE.furniture, key=lambda f: min(f.x1 - f.x0, f.y1 - f.y0) if f.blocks_floor else 0.0)
+    assert min(piece.x1 - piece.x0, piece.y1 - piece.y0) > 0.7
+    alike = [f.id for f in HOUSE.furniture if f.category == piece.category]
+    actions = drive(world, SearchAgent(spatial_memory, False), Goal(piece.category))
+    assert actions[-1] is Action.STOP
+    assert world.navmesh.distances(world.position[None], world.view_points(alike))[0] < 0.1
+
+
 def test_looks_elsewhere_when_the_thing_has_been_taken_away(
     explored: tuple[World, SearchAgent, list[Action]],
 ) -> None:
