@@ -15,6 +15,7 @@ from embmem.policies.scene import Scene
 from embmem.policies.stand import viewpoints
 
 _SAME = 0.4  # [m] within which two targets are the same one
+_HOPELESS = 0.5  # [m] around the middle of a place that was not seen from where it should be
 _MAX_RETRIES = 5  # targets given up in one step
 _MAX_SIZE = 3.0  # [m], larger targets earn no more
 
@@ -83,7 +84,8 @@ class Explorer:
         if self.target is not None:
             self._given_up.append(self.target.centre)
             if self.target.kind == "place":
-                scene.coverage.mark(self.target.cells, scene.stamp)
+                around = np.hypot(*(self.target.cells - self.target.centre).T) < _HOPELESS
+                scene.coverage.mark(self.target.cells[around], scene.stamp)
         self.target = None
 
     def _retarget(self, scene: Scene, planner: GridPlanner) -> None:

@@ -20,12 +20,17 @@ class Recall:
 
     category: str
     min_confidence: float  # of the object's existence
-    min_seen: int = 2  # sightings
+    weak: float = 0.35  # confidence of a hint, which counts where there is nothing better
     dismissed: list[tuple[np.ndarray, float]] = field(default_factory=list)  # position [m], stamp [s]
 
     def hypotheses(self, memory: Memory) -> list[Hit]:
-        """The hits of the object layer that are worth a walk, best first."""
-        return [hit for hit in remembered(memory, self.category) if self._is_worth(hit)]
+        """The hits of the object layer that are worth a walk, best first; hints only where there is nothing better.
+
+        A single sighting may be a mistake of the detector, but going to see costs less than searching the house.
+        """
+        hits = [hit for hit in remembered(memory, self.category) if self._is_open(hit)]
+        sure = [hit for hit in hits if hit.detail["confidence"] >= self.min_confidence]
+        return sure or [hit for hit in hits if hit.detail["confidence"] >= self.weak]
 
     def dismiss(self, hit: Hit, stamp: float) -> None:
         """It was not there; only a sighting after `stamp` brings it back."""
@@ -36,13 +41,10 @@ class Recall:
         """Give every hypothesis another chance."""
         self.dismissed.clear()
 
-    def _is_worth(self, hit: Hit) -> bool:
+    def _is_open(self, hit: Hit) -> bool:
+        """Whether the hit has a place that was not found empty since."""
         position = hit.position
-        if position is None or hit.detail["confidence"] < self.min_confidence:
-            return False
-        if hit.detail["times_seen"] < self.min_seen:
-            return False
-        return not any(
+        return position is not None and not any(
             hit.stamp <= stamp and np.linalg.norm(position - where) < _SAME for where, stamp in self.dismissed
         )
 

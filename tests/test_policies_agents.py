@@ -179,9 +179,12 @@ def test_a_dismissed_place_comes_back_only_with_a_new_sighting() -> None:
     assert recall.hypotheses(Memory([ListedObjects([again, elsewhere])])) == [again, elsewhere]
 
 
-def test_doubtful_things_are_not_worth_a_walk() -> None:
-    doubtful = [hit("mug", 0.0, 1.0, confidence=0.5), hit("mug", 0.0, 1.0, seen=1.0)]
-    assert Recall("mug", min_confidence=0.6).hypotheses(Memory([ListedObjects(doubtful)])) == []
+def test_hints_count_only_where_there_is_nothing_better() -> None:
+    sure, hint, refuted = (hit("mug", 0.0, 1.0, confidence=c, x=10 * c) for c in (0.8, 0.4, 0.2))
+    recall = Recall("mug", min_confidence=0.6)
+    assert recall.hypotheses(Memory([ListedObjects([sure, hint, refuted])])) == [sure]
+    assert recall.hypotheses(Memory([ListedObjects([hint, refuted])])) == [hint]
+    assert recall.hypotheses(Memory([ListedObjects([refuted])])) == []
 
 
 def test_a_thing_waits_for_a_look_from_near_by_and_a_wall_does_not() -> None:
