@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-from pathlib import Path
-from typing import Any
-
-import numpy as np
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -32,31 +27,8 @@ def run(cfg: DictConfig) -> None:
         EmbmemError: if the folder is taken or a session fails.
         ValueError: if a setting is out of range.
     """
-    # The simulator is above the core, which may reach it at run time only.
-    runner = importlib.import_module("embmem.sim_envs.runner")
-    folder = importlib.import_module("embmem.sim_envs.run_folder")
-    config = _plain(cfg)
-    task = runner.make_task(config)
-    out = Path(cfg.out or Path("runs") / f"{task.name}-{folder.config_hash(config)[:8]}")
-    console = Console(stderr=True)
-    rows = runner.evaluate(config, out, workers=cfg.workers, console=console)
-    _publish(rows, config, out)
-    Console().print(f"episode log {folder.log_hash(rows)}\nreport      {out / 'report.html'}", soft_wrap=True)
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     if not isinstance(config, dict):
         raise ValueError("the configuration of eval must be a mapping")
-    return {str(key): value for key, value in config.items()}
-
-
-def _publish(rows: list[dict[str, Any]], config: dict[str, Any], out: Path) -> None:
-    """Summary and report beside the rows, the table in the terminal."""
-    report = importlib.import_module("embmem.sim_envs.report")
-    summary = report.summarise(rows, rng=np.random.default_rng(config["seed"]))
-    importlib.import_module("embmem.sim_envs.run_folder").write_atomic(
-        out / "summary.json", json.dumps(summary, indent=1).encode()
-    )
-    report.write_report(out, rows, summary)
-    report.print_summary(summary, Console())
+    evaluation = config.pop("evaluation")
+    instantiate(evaluation)(config=config, console=Console())
