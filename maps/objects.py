@@ -20,7 +20,7 @@ from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState
 from embmem.records import Hit, Query
 
-BACKGROUND = ("unlabelled", "wall", "floor", "ceiling", "door frame", "door", "window")
+BACKGROUND = ("unlabelled", "wall", "floor", "ceiling", "door frame", "door")
 NUMBERS = ("min_pixels", "max_range", "gate", "prior", "hit", "miss", "low", "high")
 _TOUCH = 0.05  # [m] between the boxes of two views of one large thing
 _MARGIN = 0.1  # [m] in front of a thing that does not hide it

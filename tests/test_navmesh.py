@@ -214,12 +214,16 @@ def test_only_what_a_straight_line_misses_is_at_the_distance_of_a_straight_line(
     rng = np.random.default_rng(seed)
     low = rng.uniform([0, 4], [9.8, 5.8], (60, 2))  # a flat band: shallow lines cross many bins of a row
     rects = np.concatenate([low, low + rng.uniform(0.01, 0.1, (60, 2))], axis=1)  # smaller than the bins
+    cores = rects + np.array([1e-4, 1e-4, -1e-4, -1e-4])
     mesh = NavMesh(rects, BOUNDS, 0.0)
     ends = rng.uniform([0.01, 4], [9.99, 6], (30, 2))
     ends = ends[mesh.is_free(ends)]
     for a, b in pairwise(ends):
         is_straight = mesh.distances(a[None], b[None])[0] <= np.linalg.norm(a - b) + 1e-10
-        assert is_straight == sees(grown(rects), a, b)
+        if sees(grown(rects), a, b):
+            assert is_straight
+        elif not sees(cores, a, b):  # a line that only grazes is longer by less than can be told
+            assert not is_straight
 
 
 @given(rectangles(8), st.integers(0, 2**31))
