@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # torch and the like are pinned to what was tested.
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 WORKERS ?= 2
+# Expected values of the navigation metrics, where they are at hand.
+VECTORS ?= ../shared/vectors/navigation_metrics.json
 
 .PHONY: help demo test check benchmark format clean
 
@@ -40,10 +42,11 @@ test: check
 
 benchmark: $(VENV)/dev.stamp
 	@mkdir -p benchmarks/results
-	@status=0; for script in benchmarks/*.py; do \
-	  name=$$(basename $$script .py); echo "== $$name"; \
-	  $(BIN)/python $$script --json benchmarks/results/$$name.json || status=1; \
-	done; exit $$status
+	$(BIN)/python benchmarks/rendering.py --json benchmarks/results/rendering.json
+	$(BIN)/python benchmarks/evaluation.py --json benchmarks/results/evaluation.json
+	@if [ -f "$(VECTORS)" ]; then \
+	  $(BIN)/python benchmarks/metric_conformance.py "$(VECTORS)" --json benchmarks/results/metric_conformance.json; \
+	else echo "metric_conformance: left out, no file $(VECTORS) (set VECTORS)"; fi
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

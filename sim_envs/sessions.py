@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from embmem.agent import Agent
-from embmem.sim_envs.house import make_house
 from embmem.sim_envs.rollout import Clock, explore, run_episode
 from embmem.sim_envs.strips import Strip
 from embmem.sim_envs.tasks.questions import Questions, Witness
@@ -21,21 +20,22 @@ from embmem.sim_envs.tasks.task import Session, Task
 from embmem.sim_envs.tasks.tours import guided_tour, tour_stops
 from embmem.sim_envs.world import World
 
-HOUSES_PER_SEED = 10_000
 # What a random stream is for: the last word of its spawn key.
 PLAN, TOUR, AGENT, ASK, EPISODE = range(5)
 
 MakeWorld = Callable[..., World]  # (house, rng=...) -> World
 
 
-def house_seed(seed: int, session: int) -> int:
-    """The house of a session: evaluation with seed s uses 10,000 (s + 1) and up, tuning the houses below 10,000."""
-    return HOUSES_PER_SEED * (seed + 1) + session
-
-
 def stream(seed: int, session: int, *use: int) -> np.random.Generator:
     """The random stream for one use in one session; independent of all others (numpy's `spawn`)."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(session, *use)))
+
+
+def plan_session(task: Task, make_world: MakeWorld, *, seed: int, index: int, n: int) -> tuple[World, Session]:
+    """What happens in session `index` with `n` episodes, and the world where it does."""
+    house = task.house(seed, index)
+    world = make_world(house, rng=stream(seed, index, TOUR))
+    return world, task.plan(world, house, index, n, stream(seed, index, PLAN))
 
 
 @dataclass(eq=False)
@@ -75,9 +75,7 @@ def run_session(
         on_row: called with every row as soon as it is there, e.g. for a progress bar.
         strip_for: (agent, episode) -> where to keep pictures of that episode, or None.
     """
-    house = make_house(house_seed(seed, index), task.n_rooms)
-    world = make_world(house, rng=stream(seed, index, TOUR))
-    session = task.plan(world, house, index, n, stream(seed, index, PLAN))
+    world, session = plan_session(task, make_world, seed=seed, index=index, n=n)
     tourists = [_Tourist(name, agent, world.stamp) for name, agent in agents.items()]
     for tourist in tourists:
         tourist.agent.reset(stream(seed, index, AGENT))
@@ -155,7 +153,7 @@ def _episodes(
         row = run_episode(world, tourist.agent, episode, task, clock=clock, watch=watch)
         if strip is not None:
             strip.save()
-        yield {**_names(session, task, i), **episode.info, **row, "seconds": clock.seconds}
+        yield {**_names(session, i), **episode.info, **row, "seconds": clock.seconds}
 
 
 def _answers(
@@ -167,7 +165,7 @@ def _answers(
         with clock.time("act"):
             answer = tourist.agent.answer(question)
         yield {
-            **_names(session, task, i),
+            **_names(session, i),
             "goal": f"{question.kind} {' or '.join(question.categories)}",
             "kind": question.kind,
             **task.grade(question, truth, answer),
@@ -175,10 +173,10 @@ def _answers(
         }
 
 
-def _names(session: Session, task: Task, i: int) -> dict[str, Any]:
+def _names(session: Session, i: int) -> dict[str, Any]:
     return {
         "episode": i,
         "scene": session.scene,
         "house_seed": session.house.seed,
-        "n_rooms": task.n_rooms,
+        "n_rooms": len(session.house.rooms),
     }

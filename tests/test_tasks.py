@@ -17,7 +17,7 @@ from embmem.policies.simple import RandomAgent
 from embmem.sim_envs.episodes import parse_scene, to_json
 from embmem.sim_envs.house import House, make_house, night
 from embmem.sim_envs.noise import CameraNoise, Detector
-from embmem.sim_envs.sessions import house_seed, run_session, stream
+from embmem.sim_envs.sessions import run_session, stream
 from embmem.sim_envs.tasks.after_the_night import AfterTheNight
 from embmem.sim_envs.tasks.goals import instances_of
 from embmem.sim_envs.tasks.multion import MultiOn
@@ -25,7 +25,7 @@ from embmem.sim_envs.tasks.objectnav import ObjectNav
 from embmem.sim_envs.tasks.pointnav import PointNav
 from embmem.sim_envs.tasks.questions import KINDS, Questions, Sighting, Truth
 from embmem.sim_envs.tasks.search_again import SearchAgain
-from embmem.sim_envs.tasks.task import Session, Task
+from embmem.sim_envs.tasks.task import Session, Task, house_seed
 from embmem.sim_envs.tasks.tours import guided_tour, tour_stops
 from embmem.sim_envs.world import World
 

@@ -13,7 +13,7 @@ HELP = """Evaluate agents in the embedded world: a table, a report, pictures.
   embmem eval agent=[frontier,memory,oracle] out=runs/three        an ablation in one run
   embmem eval task.tour=self task.max_steps=300 seed=7             any setting of the task, other houses
 
-tasks: search_again, after_the_night, objectnav, pointnav, multion, questions
+tasks: search_again, after_the_night, objectnav, pointnav, multion, questions, from_file
 agents: random, forward, frontier, memory, oracle; all of them meet the same houses, starts, goals and noise.
 The folder `out` gets episodes.jsonl, summary.json, report.html, strips/, config.yaml and versions.json. The same
 command goes on where an interrupted run stopped. workers=0 runs in this process, for debugging.

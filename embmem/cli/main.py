@@ -13,10 +13,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from embmem.errors import EmbmemError
 
-COMMANDS = ("eval", "record", "build", "query", "export", "house")
+COMMANDS = ("eval", "episodes", "record", "build", "query", "export", "house")
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
   embmem eval     evaluate agents in the embedded world: a table, a report, pictures
+  embmem episodes write the episodes of a task as a Habitat file
   embmem record   walk through a procedural house and record what the camera sees
   embmem build    turn an RGB-D recording into a saved map
   embmem query    ask a saved map

@@ -8,10 +8,17 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from embmem.sim_envs.episodes import Episode, scene_name
-from embmem.sim_envs.house import House
+from embmem.sim_envs.house import House, make_house
 from embmem.sim_envs.world import World
 
 Tour = Literal["none", "guided", "self"]
+
+HOUSES_PER_SEED = 10_000
+
+
+def house_seed(seed: int, session: int) -> int:
+    """The house of a session: evaluation with seed s uses 10,000 (s + 1) and up, tuning the houses below 10,000."""
+    return HOUSES_PER_SEED * (seed + 1) + session
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +62,10 @@ class Task:
     def tour_steps(self) -> int:
         """The most steps that a guided tour may and a self-made tour must take, unless its agent stops."""
         return self.tour_steps_per_room * self.n_rooms
+
+    def house(self, seed: int, index: int) -> House:
+        """The house of session number `index` in a run with that seed."""
+        return make_house(house_seed(seed, index), self.n_rooms)
 
     def plan(self, world: World, house: House, index: int, n: int, rng: np.random.Generator) -> Session:
         """Session number `index` with `n` episodes in `house`, where `world` stands.
