@@ -60,6 +60,18 @@ def test_build_says_what_it_built(recorded: Path, tmp_path: Path, capsys: pytest
     assert [p.name for p in tmp_path.iterdir()] == ["a.embmem"]
 
 
+def test_the_gates_policy_decides_about_a_bent_pose(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pose = folder / "frame-000003.pose.txt"
+    T = np.loadtxt(pose)
+    T[:3, :3] *= 1.01
+    np.savetxt(pose, T)
+    call = ["build", f"rgbd={folder}", f"out={folder.parent}/a.embmem"]
+    assert main(call) == 1
+    assert str(pose) in capsys.readouterr().err
+    assert main([*call, "memory.gate.policies.pose_not_rigid=repair"]) == 0
+    assert "1 pose_not_rigid" in capsys.readouterr().out
+
+
 def test_points_are_occupied_free_or_unknown(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wall = ask(capsys, built, f"point={[2.5, 0.0, 1.0]}")["point"]
     assert wall["nearest"]["distance"] < 0.06

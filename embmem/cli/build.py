@@ -15,6 +15,7 @@ from rich.table import Table
 
 from embmem.cli.settings import setting
 from embmem.errors import InputError, OutputExistsError, RefusedObservation
+from embmem.ingress import FAULTS
 from embmem.memory import Memory
 from embmem.occupancy import find_occupancy, views
 from embmem.recordings.rgbd_folder import RgbdFolder
@@ -36,10 +37,15 @@ def run(cfg: DictConfig) -> None:
     console = Console()
     out, is_overwriting, on_fault = Path(setting(cfg, "out", str)), setting(cfg, "overwrite", bool), cfg.on_fault
     _check_free(out, is_overwriting=is_overwriting)
-    recording = RgbdFolder(
-        setting(cfg, "rgbd", str), frame=cfg.frame, on_fault=on_fault, every=setting(cfg, "every", int), rgb=False
-    )
     memory: Memory = instantiate(cfg.memory)
+    recording = RgbdFolder(
+        setting(cfg, "rgbd", str),
+        frame=cfg.frame,
+        on_fault=on_fault,
+        every=setting(cfg, "every", int),
+        rgb=False,
+        policies=memory.gate.policies,
+    )
     refused = Counter(fault.kind for fault in recording.faults)
     refused += _integrate(recording, memory, console, is_skipping=on_fault == "skip")
     memory.save(out, overwrite=is_overwriting)
@@ -76,6 +82,11 @@ def _summary(memory: Memory, out: Path, n_frames: int, refused: Counter[str], se
     table.add_row("frames", f"{n_frames:,} in {seconds:.1f} s ({n_frames / seconds:.0f}/s)")
     faults = ", ".join(f"{count} {fault}" for fault, count in sorted(refused.items()))
     table.add_row("frames refused", faults or "none")
+    repaired = ", ".join(
+        f"{n} {fault}" for fault, n in sorted((memory.gate.counts - refused).items()) if fault in FAULTS
+    )
+    if repaired:
+        table.add_row("frames repaired", repaired)
     table.add_row("views kept", f"{len(views(memory)):,}")
     table.add_row("voxels", f"{len(occupied):,} occupied, {n_free:,} free, {occupancy.resolution:g} m")
     if len(occupied):

@@ -12,14 +12,14 @@ T_map_world.txt            optional 4x4 from the poses' world to a z-up map
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from embmem.errors import InputError, RefusedObservation
-from embmem.ingress import IngressGate
+from embmem.ingress import IngressGate, Policy
 from embmem.observation import Observation
 from embmem.recordings.images import image_size, read_rgb, read_u16
 from embmem.recordings.level import level_transform
@@ -59,6 +59,7 @@ class RgbdFolder:
         on_fault: str = "refuse",
         every: int = 1,
         rgb: bool = True,
+        policies: Mapping[str, Policy] | None = None,
     ) -> None:
         """Check every file's presence, integrity and size, and every pose.
 
@@ -68,6 +69,7 @@ class RgbdFolder:
             on_fault: `refuse` the folder for one bad frame, or `skip` bad frames and list them in `faults`.
             every: use each n-th frame only.
             rgb: whether to read colour.
+            policies: of the gate that the observations will meet, so that what it repairs is let through.
 
         Raises:
             InputError: naming the file that is missing, damaged or senseless.
@@ -90,6 +92,7 @@ class RgbdFolder:
         self._poses: dict[int, np.ndarray] = {}
         self._stamps = stamps
         self._rgb = rgb and "color" in present
+        self._policies = dict(policies or {})
         for number, found in files.items():
             fault = self._check(number, found)
             if fault is not None and on_fault == "refuse":
@@ -154,7 +157,7 @@ class RgbdFolder:
         """A pose that a memory's gate will not refuse: better before the work than after it."""
         pose = read_pose(file)
         try:
-            IngressGate().admit(Observation(stamp, pose, self.intrinsics))
+            IngressGate(self._policies).admit(Observation(stamp, pose, self.intrinsics))
         except RefusedObservation as error:
             detail = str(error).removeprefix(f"{error.fault}: ")
             raise RefusedObservation(error.fault, f"{file}: {detail}") from None
