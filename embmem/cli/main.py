@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
+import yaml
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from embmem import configs
 from embmem.errors import EmbmemError
 
 COMMANDS = ("eval", "episodes", "record", "build", "query", "export", "house")
@@ -80,10 +84,27 @@ def compose_config(command: str, overrides: list[str]) -> DictConfig:
 
 
 def _help(command: str, module: ModuleType) -> int:
-    settings = OmegaConf.to_yaml(compose_config(command, []))
-    indented = "".join(f"  {line}\n" for line in settings.splitlines())
-    sys.stdout.write(f"{module.HELP.strip()}\n\nSettings and their defaults (??? must be given):\n{indented}")
+    """The examples of a command, then its configuration as it is written, comments included."""
+    folder = Path(configs.__file__).parent
+    text = (folder / f"{command}.yaml").read_text("utf-8")
+    sys.stdout.write(f"{module.HELP.strip()}\n\nSettings and their defaults (??? must be given):\n{_indented(text)}")
+    for entry in yaml.safe_load(text).get("defaults", []):
+        if isinstance(entry, dict):
+            sys.stdout.writelines(_group_help(folder, *next(iter(entry.items()))))
     return 0
+
+
+def _group_help(folder: Path, group: str, chosen: str | list[str]) -> Iterator[str]:
+    """What can be chosen in a config group, and the settings of what is chosen by default."""
+    there = sorted(file.stem for file in (folder / group).glob("*.yaml"))
+    typed = chosen if isinstance(chosen, str) else f"[{','.join(chosen)}]"
+    yield f"\n{group}={typed}   there are: {', '.join(there)}\n"
+    for name in [chosen] if isinstance(chosen, str) else chosen:
+        yield _indented((folder / group / f"{name}.yaml").read_text("utf-8"))
+
+
+def _indented(text: str) -> str:
+    return "".join(f"  {line}\n" for line in text.splitlines())
 
 
 def _complain(message: str, status: int) -> int:

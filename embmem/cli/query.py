@@ -29,7 +29,7 @@ HELP = """embmem query: ask a saved map
 """
 Answer = dict[str, Any]
 # What a person does not need beside `why`, and a table of 80 columns has no room for.
-_JSON_ONLY = frozenset({"id", "layer", "score", "size", "confidence", "first_seen", "times_seen", "times_missed"})
+_JSON_ONLY = frozenset({"entity", "id", "layer", "score", "size", "first_seen", "times_seen", "times_missed"})
 
 
 def run(cfg: DictConfig) -> None:
