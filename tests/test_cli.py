@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from embmem.cli.main import COMMANDS, main
+from embmem.cli.main import COMMANDS, compose_config, main
+from embmem.cli.overrides import check_kinds
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,6 +33,13 @@ def test_help_of_a_command_shows_examples_and_defaults(command: str, capsys: pyt
         (["eval", "typo=1"], "typo"),
         (["eval", "task=juggling"], "juggling"),
         (["build", "a b c"], "a b c"),
+        (["eval", "episodes=abc"], "episodes must be a whole number, got 'abc'"),
+        (["eval", "episodes=1.5"], "episodes must be a whole number"),
+        (["eval", "episodes=null"], "episodes must be a whole number"),
+        (["eval", "task.max_steps=many"], "task.max_steps must be a whole number"),
+        (["eval", "task=objectnav", "task.min_path=far"], "task.min_path must be a number"),
+        (["eval", "strips=7"], "strips must be true or false"),
+        (["export", "formats=ply"], "formats must be a list"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_status_2(argv: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,3 +47,10 @@ def test_a_wrong_call_is_one_line_and_status_2(argv: list[str], what: str, capsy
     error = capsys.readouterr().err
     assert what in error
     assert error.count("\n") == (1 if argv else 0)
+
+
+def test_a_whole_number_may_stand_for_a_number_and_null_for_nothing() -> None:
+    overrides = ["task.min_path=3", "out=null", "seed=5", "agent=oracle"]
+    config = compose_config("eval", overrides)
+    check_kinds(config, overrides, partial(compose_config, "eval"))
+    assert (config.task.min_path, config.seed) == (3, 5)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from embmem.cli.settings import setting
+from embmem.cli.settings import word
 from embmem.errors import InputError, OutputExistsError, RefusedObservation
 from embmem.ingress import FAULTS
 from embmem.memory import Memory
@@ -35,14 +35,14 @@ def run(cfg: DictConfig) -> None:
     """Read the folder, integrate every frame in RAM, save, and say what was built."""
     started = perf_counter()
     console = Console()
-    out, is_overwriting, on_fault = Path(setting(cfg, "out", str)), setting(cfg, "overwrite", bool), cfg.on_fault
+    out, is_overwriting, on_fault = Path(word(cfg, "out")), cfg.overwrite, cfg.on_fault
     _check_free(out, is_overwriting=is_overwriting)
     memory: Memory = instantiate(cfg.memory)
     recording = RgbdFolder(
-        setting(cfg, "rgbd", str),
+        word(cfg, "rgbd"),
         frame=cfg.frame,
         on_fault=on_fault,
-        every=setting(cfg, "every", int),
+        every=cfg.every,
         rgb=False,
         policies=memory.gate.policies,
     )

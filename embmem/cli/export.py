@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from embmem.cli.settings import setting
+from embmem.cli.settings import word
 from embmem.exports.map_server import write_map_server
 from embmem.exports.ply import write_ply
 from embmem.exports.preview import write_preview
@@ -36,7 +36,7 @@ def run(cfg: DictConfig) -> None:
     formats = list(cfg.formats) if OmegaConf.is_list(cfg.formats) else [cfg.formats]
     if not formats or not all(name in writers for name in formats):
         raise ValueError(f"formats must be some of {', '.join(writers)}, got {formats}")
-    out = Path(setting(cfg, "out", str))
+    out = Path(word(cfg, "out"))
     memory: Memory = instantiate(cfg.open)
     with new_folder(out) as folder:
         for name in formats:
@@ -57,18 +57,16 @@ def _map_server(folder: Path, memory: Memory, cfg: DictConfig) -> None:
 
 def _png(folder: Path, memory: Memory, cfg: DictConfig) -> None:
     occupancy = find_occupancy(memory)
-    view = top_down(
-        occupancy.occupied(), occupancy.free(), occupancy.resolution, ceiling=setting(cfg, "ceiling", float)
-    )
+    view = top_down(occupancy.occupied(), occupancy.free(), occupancy.resolution, ceiling=float(cfg.ceiling))
     poses = [record.T_map_obs for record in views(memory) if record.T_map_obs is not None]
     hits = memory.query(Query(k=1000))
     left, right, bottom, top = view.extent
-    name = Path(setting(cfg, "file", str)).stem
+    name = Path(word(cfg, "file")).stem
     write_preview(
         folder / "map.png",
         view,
         trajectory=np.stack(poses) if poses else None,
         objects=[(hit.entity, hit.position) for hit in hits if hit.entity and hit.position is not None],
         title=f"{name}   {right - left:.1f} x {top - bottom:.1f} m, voxels of {view.resolution:g} m",
-        ceiling=setting(cfg, "ceiling", float),
+        ceiling=float(cfg.ceiling),
     )

@@ -6,6 +6,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from embmem import configs
+from embmem.cli.overrides import check_kinds
 from embmem.errors import EmbmemError
 
 COMMANDS = ("eval", "episodes", "record", "build", "query", "export", "house")
@@ -60,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(command: str, module: ModuleType, overrides: list[str], *, is_traceback_wanted: bool) -> int:
     try:
         config = compose_config(command, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
+        check_kinds(config, overrides, partial(compose_config, command))
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         if is_traceback_wanted:
             raise
         return _complain(f"{_one_line(error)} (see: embmem {command} --help)", USAGE_ERROR)
@@ -117,7 +120,8 @@ def _one_line(error: BaseException) -> str:
     cause = error
     while isinstance(cause, HydraException) and cause.__cause__ is not None:
         cause = cause.__cause__
-    return " ".join(str(cause).split()) or type(cause).__name__
+    message = str(cause).split("Config search path:")[0]  # where Hydra looked helps nobody here
+    return " ".join(message.split()) or type(cause).__name__
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from embmem.cli.settings import numbers, setting
+from embmem.cli.settings import numbers, word
 from embmem.memory import Memory
 from embmem.occupancy import find_occupancy, views, views_of
 from embmem.records import Hit, Query
@@ -40,7 +40,7 @@ def run(cfg: DictConfig) -> None:
     asked = [name for name in questions if cfg[name] is not None]
     if not asked:
         raise ValueError(f"nothing was asked; set one of {', '.join(questions)} (see: embmem query --help)")
-    is_json = setting(cfg, "json", bool)
+    is_json = cfg.json
     memory: Memory = instantiate(cfg.open)
     answers = {name: questions[name](memory, cfg) for name in asked}
     console = Console()
@@ -63,7 +63,7 @@ def _point(memory: Memory, cfg: DictConfig) -> Answer:
         "n_views": len(seen),
         "views": [
             {"id": r.id, "stamp": r.t_event, "position": r.T_map_obs[:3, 3].tolist()}
-            for r in seen[: setting(cfg, "k", int)]
+            for r in seen[: cfg.k]
             if r.T_map_obs is not None
         ],
     }
@@ -80,7 +80,7 @@ def _nearest_to(memory: Memory, point: np.ndarray) -> Answer:
 
 def _ray(memory: Memory, cfg: DictConfig) -> Answer:
     origin, direction = numbers(cfg, "ray", 6).reshape(2, 3)
-    distance = float(find_occupancy(memory).cast(origin[None], direction[None], setting(cfg, "max_range", float))[0])
+    distance = float(find_occupancy(memory).cast(origin[None], direction[None], float(cfg.max_range))[0])
     hit = origin + distance * direction / np.linalg.norm(direction) if math.isfinite(distance) else None
     return {"is_hit": hit is not None, "distance": distance, "position": None if hit is None else hit.tolist()}
 
@@ -109,8 +109,8 @@ def _is_inside(position: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
 def _entity(memory: Memory, cfg: DictConfig) -> Answer:
     near = None if cfg.near is None else numbers(cfg, "near", 3)
     query = Query(
-        entity=setting(cfg, "entity", str), near=near, radius=setting(cfg, "radius", float),
-        since=setting(cfg, "since", float), until=setting(cfg, "until", float), k=setting(cfg, "k", int),
+        entity=word(cfg, "entity"), near=near, radius=float(cfg.radius),
+        since=float(cfg.since), until=float(cfg.until), k=cfg.k,
     )  # fmt: skip
     hits = memory.query(query)
     answer: Answer = {

@@ -1,31 +1,23 @@
-"""Settings from the command line: Hydra hands over whatever was typed, so `overwrite=no` is a word, not a boolean."""
+"""Settings whose default says nothing about their kind: words that must be given, and points."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-T = TypeVar("T", bool, int, float, str)
 
-
-def setting(cfg: DictConfig, name: str, kind: type[T]) -> T:
-    """The setting `name`, which must be of that kind; a whole number may stand for a float.
+def word(cfg: DictConfig, name: str) -> str:
+    """The setting `name` as a word or path; a file may be called 7.
 
     Raises:
-        ValueError: if it is of another kind.
+        ValueError: if it is a list or anything else that is no word.
     """
-    value: Any = cfg[name]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)  # a file may be called 7
-    if type(value) is not kind:
-        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a word or a path"}
-        raise ValueError(f"{name} must be {words[kind]}, got {value!r}")
-    return value
+    value = cfg[name]
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"{name} must be a word or a path, got {value!r}")
+    return str(value)
 
 
 def numbers(cfg: DictConfig, name: str, n: int) -> np.ndarray:
