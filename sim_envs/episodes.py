@@ -1,4 +1,4 @@
-"""Episodes: where an agent starts and what it must reach, in the map frame, and their plain JSON form.
+"""Episodes: where an agent starts and what it must reach, in the map frame.
 
 The Habitat form of the same episodes is in `episode_files`; nothing here knows about y-up.
 """
@@ -77,39 +77,6 @@ def parse_scene(scene: str) -> tuple[int, int, int | None]:
     return int(seed), int(rooms), None if night is None else int(night)
 
 
-def to_json(episode: Episode) -> dict[str, Any]:
-    """The episode as JSON values; coordinates are rounded to `DECIMALS`."""
-    return {
-        "task": episode.task,
-        "scene": episode.scene,
-        "id": episode.id,
-        "start": rounded(episode.start),
-        "yaw": round(float(episode.yaw), DECIMALS),
-        "targets": [_target_to_json(target) for target in episode.targets],
-        "shortest_path": round(float(episode.shortest_path), DECIMALS),
-        "info": episode.info,
-    }
-
-
-def from_json(data: dict[str, Any], where: str = "episode") -> Episode:
-    """The episode that `to_json` described.
-
-    Raises:
-        InputError: if a field is missing or malformed; the message starts with `where` and names the field.
-    """
-    targets = expect(data, "targets", list, where)
-    return Episode(
-        task=expect(data, "task", str, where),
-        scene=expect(data, "scene", str, where),
-        id=expect(data, "id", str, where),
-        start=vector(data, "start", 3, where),
-        yaw=number(data, "yaw", where),
-        targets=tuple(_target_from_json(t, f"{where}.targets[{i}]") for i, t in enumerate(targets)),
-        shortest_path=number(data, "shortest_path", where),
-        info=expect(data, "info", dict, where),
-    )
-
-
 def rounded(array: np.ndarray) -> list[Any]:
     """Nested lists rounded to `DECIMALS`; -0 becomes 0."""
     return (np.round(np.asarray(array, dtype=np.float64), DECIMALS) + 0.0).tolist()
@@ -154,30 +121,3 @@ def vector(data: Any, key: str, size: int, where: str, *, finite: bool = True) -
     if finite and not np.isfinite(array).all():
         raise InputError(f"{where}.{key}: expected finite numbers, got {value!r:.80}")
     return array
-
-
-def _target_to_json(target: Target) -> dict[str, Any]:
-    goal = target.goal
-    return {
-        "category": goal.category,
-        "position": None if goal.position is None else rounded(goal.position),
-        "instances": [
-            {"id": i.object_id, "position": rounded(i.position), "view_points": rounded(i.view_points)}
-            for i in target.instances
-        ],
-    }
-
-
-def _target_from_json(data: Any, where: str) -> Target:
-    instances = []
-    for k, item in enumerate(expect(data, "instances", list, where)):
-        here = f"{where}.instances[{k}]"
-        points = [
-            vector({"point": p}, "point", 3, f"{here}.view_points[{j}]")
-            for j, p in enumerate(expect(item, "view_points", list, here))
-        ]
-        position = vector(item, "position", 3, here, finite=False)
-        instances.append(Instance(expect(item, "id", int, here), position, np.array(points).reshape(-1, 3)))
-    if data.get("category") is not None:
-        return Target(Goal(category=expect(data, "category", str, where)), tuple(instances))
-    return Target(Goal(position=vector(data, "position", 3, where)), tuple(instances))

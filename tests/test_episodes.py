@@ -28,10 +28,8 @@ from embmem.sim_envs.episodes import (
     Episode,
     Instance,
     Target,
-    from_json,
     parse_scene,
     scene_name,
-    to_json,
 )
 
 coordinates = st.floats(-100, 100).map(lambda v: round(v, 5))
@@ -84,12 +82,6 @@ def assert_same(a: Episode, b: Episode, tolerance: float = 2e-5) -> None:
         for i, j in zip(s.instances, t.instances, strict=True):
             np.testing.assert_allclose(i.position, j.position, atol=tolerance)
             np.testing.assert_allclose(i.view_points, j.view_points, atol=tolerance)
-
-
-@given(raw_episodes, st.booleans())
-def test_json_round_trip(raw: dict[str, Any], has_category: bool) -> None:
-    episode = make_episode(raw, has_category)
-    assert_same(from_json(json.loads(json.dumps(to_json(episode)))), episode)
 
 
 @given(st.lists(raw_episodes, min_size=3, max_size=3), st.booleans())

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 WALL_THICKNESS = 0.1  # [m] between rooms; the outer wall is twice as thick
-DOOR_WIDTH = 0.9  # [m]
 DOOR_HEIGHT = 2.0  # [m]
 BODY_HEIGHT = 1.0  # [m] what hangs higher than this does not block the floor
 
