@@ -6,12 +6,14 @@ a run-time type checker would wrap the Python function before numba compiles it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Int
 from numba import njit
+from numpy.typing import DTypeLike
+
+from embmem.maps.voxels import morton
 
 SIDE = 8  # voxels along the edge of a block
 VOLUME = SIDE**3
@@ -20,7 +22,9 @@ SCALE = 32.0  # bytes per unit of log-odds
 AXIS_BITS = 21
 AXIS_LIMIT = 1 << (AXIS_BITS - 1)  # block coordinates lie in [-limit, limit)
 _AXIS_MASK = (1 << AXIS_BITS) - 1
-_FIRST_CAPACITY = 1024
+RESERVED = 1 << 20  # blocks, half a gigabyte of cells
+_LEAST_ROWS = 1 << 10
+_FIRST_TABLE = 1 << 12
 
 
 @no_type_check
@@ -70,21 +74,27 @@ def _fill_table(table, keys, n):
         table[_slot(table, keys, keys[i])] = i
 
 
-@dataclass(eq=False)
 class BlockPool:
-    """Growing arrays with one row a block; rows >= `n` are spare.
+    """One row a block in arrays of lazily touched zero pages; rows >= `n` are spare.
+
+    Growing costs address space, not copies, up to `RESERVED` blocks: doubling an array that is full would make one
+    frame in a while take a hundred times as long. Never copy a whole array: only `[: n]` was ever touched.
 
     `revisions` holds the revision of the pool at which a block last changed, so that whatever is derived from the
-    blocks can ask for those that changed since.
+    blocks can ask for those that changed since. `channels` hold what else is known of each voxel, (capacity, 512, ...)
+    by name; in every channel 0 means that nothing is known.
     """
 
-    n: int = 0
-    revision: int = 0
-    keys: np.ndarray = field(default_factory=lambda: np.empty(_FIRST_CAPACITY, dtype=np.int64))
-    cells: np.ndarray = field(default_factory=lambda: np.empty((_FIRST_CAPACITY, VOLUME), dtype=np.int8))
-    stamps: np.ndarray = field(default_factory=lambda: np.empty(_FIRST_CAPACITY, dtype=np.float64))
-    revisions: np.ndarray = field(default_factory=lambda: np.empty(_FIRST_CAPACITY, dtype=np.int64))
-    table: np.ndarray = field(default_factory=lambda: np.full(2 * _FIRST_CAPACITY, -1, dtype=np.int32))
+    def __init__(self) -> None:
+        self.n = 0
+        self.revision = 0
+        self.cells = _zero_pages(RESERVED, np.int8, (VOLUME,))
+        capacity = len(self.cells)
+        self.keys = np.zeros(capacity, dtype=np.int64)
+        self.stamps = np.zeros(capacity, dtype=np.float64)
+        self.revisions = np.zeros(capacity, dtype=np.int64)
+        self.table = np.full(_FIRST_TABLE, -1, dtype=np.int32)
+        self.channels: dict[str, np.ndarray] = {}
 
     @classmethod
     def from_rows(
@@ -95,32 +105,59 @@ class BlockPool:
         pool.reserve(len(keys))
         pool.n = len(keys)
         pool.keys[: pool.n], pool.cells[: pool.n], pool.stamps[: pool.n] = keys, cells, stamps
-        pool.revisions[: pool.n] = 0
         _fill_table(pool.table, pool.keys, pool.n)
         return pool
 
+    def add_channel(self, name: str, dtype: DTypeLike, shape: tuple[int, ...] = ()) -> np.ndarray:
+        """The channel `name`, made of zeros if it is not there yet: (capacity, 512, *shape)."""
+        if name not in self.channels:
+            self.channels[name] = np.zeros((len(self.keys), VOLUME, *shape), dtype=dtype)
+        channel = self.channels[name]
+        if channel.dtype != np.dtype(dtype) or channel.shape[2:] != shape:
+            raise ValueError(f"channel {name!r} is {channel.dtype}{channel.shape[2:]}, not {np.dtype(dtype)}{shape}")
+        return channel
+
     def reserve(self, n_more: int) -> None:
         """Make room for `n_more` new blocks; the table stays at most half full."""
+        need = self.n + n_more
+        if 2 * need > len(self.table):
+            size = len(self.table)
+            while 2 * need > size:
+                size *= 2
+            self.table = np.empty(size, dtype=np.int32)
+            _fill_table(self.table, self.keys, self.n)
         capacity = len(self.keys)
-        if self.n + n_more <= capacity:
+        if need <= capacity:
             return
-        while capacity < self.n + n_more:
-            capacity *= 2
+        capacity = max(2 * capacity, need)
         for name in ("keys", "cells", "stamps", "revisions"):
-            old = getattr(self, name)
-            new = np.empty((capacity, *old.shape[1:]), dtype=old.dtype)
-            new[: self.n] = old[: self.n]
-            setattr(self, name, new)
-        self.table = np.empty(2 * capacity, dtype=np.int32)
-        _fill_table(self.table, self.keys, self.n)
+            setattr(self, name, self._grown(getattr(self, name), capacity))
+        self.channels = {name: self._grown(channel, capacity) for name, channel in self.channels.items()}
 
     def order(self) -> Int[np.ndarray, " n"]:
-        """The rows in ascending order of their keys, so that answers do not depend on the order of insertion."""
-        return np.argsort(self.keys[: self.n])
+        """The rows in Morton order of their blocks, so that answers do not depend on the order of insertion."""
+        return np.argsort(morton.encode(unpack(self.keys[: self.n]) + AXIS_LIMIT))
 
     def n_bytes(self) -> int:
-        """Bytes of RAM, spare rows included."""
-        return sum(a.nbytes for a in (self.keys, self.cells, self.stamps, self.revisions, self.table))
+        """Bytes of RAM that hold blocks: what was never touched is address space only."""
+        arrays = (self.keys, self.cells, self.stamps, self.revisions, *self.channels.values())
+        return self.table.nbytes + sum(a[: self.n].nbytes for a in arrays)
+
+    def _grown(self, old: np.ndarray, capacity: int) -> np.ndarray:
+        new = np.zeros((capacity, *old.shape[1:]), dtype=old.dtype)
+        new[: self.n] = old[: self.n]
+        return new
+
+
+def _zero_pages(n: int, dtype: DTypeLike, shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros that take no memory until they are written to, of fewer than n rows where the system refuses so many."""
+    while True:
+        try:
+            return np.zeros((n, *shape), dtype=dtype)
+        except MemoryError:
+            if n <= _LEAST_ROWS:
+                raise
+            n //= 2
 
 
 def unpack(keys: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n 3"]:

@@ -12,12 +12,13 @@ from scipy.spatial import cKDTree
 from embmem.errors import InputError
 from embmem.geometry import invert_pose
 from embmem.maps.states import check_header, checked_array, checked_numbers
-from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, SIDE, UNKNOWN, VOLUME, BlockPool, unpack
+from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, SIDE, UNKNOWN, BlockPool, unpack
 from embmem.maps.voxels.cast import cast_rays, list_voxels, lookup
 from embmem.maps.voxels.integrate import box_of_ends, fold, touched_blocks, update_table
 from embmem.maps.voxels.project import depth_ends, mark_ends, mark_free
 from embmem.maps.voxels.rays import mark_rays, point_ends
 from embmem.maps.voxels.resample import moved_blocks
+from embmem.maps.voxels.saved import checked_pool, saved_arrays
 from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState
 from embmem.records import Hit, Query
@@ -37,7 +38,7 @@ class VoxelMap:
     """
 
     kind: ClassVar[str] = "voxels"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     resolution: float = 0.05  # edge of a voxel [m]
     hit: float = 0.85  # log-odds added by an endpoint
@@ -46,6 +47,7 @@ class VoxelMap:
     high: float = 3.5  # clamp
     max_range: float = 5.0  # [m]; of what is farther only the free space up to here is used
     blocks: BlockPool = field(default_factory=BlockPool, init=False, repr=False)
+    epoch: float = field(default=float("nan"), init=False)  # [s] stamp of the first frame
 
     def __post_init__(self) -> None:
         if not (self.resolution > 0 and 0 < self.max_range <= MAX_REACH * self.resolution):
@@ -192,13 +194,8 @@ class VoxelMap:
         }
 
     def save(self) -> LayerState:
-        """The blocks in ascending order of their keys."""
-        order = self.blocks.order()
-        arrays = {
-            "keys": self.blocks.keys[order],
-            "cells": self.blocks.cells[order],
-            "stamps": self.blocks.stamps[order],
-        }
+        """The blocks in Morton order, with their channels."""
+        arrays = saved_arrays(self.blocks) | {"epoch": np.array([self.epoch] if np.isfinite(self.epoch) else [])}
         return LayerState(self.kind, self.version, {name: getattr(self, name) for name in PARAMS}, arrays)
 
     @classmethod
@@ -213,15 +210,12 @@ class VoxelMap:
             voxels = cls(**checked_numbers(state, PARAMS))
         except ValueError as error:
             raise InputError(f"layer {cls.kind!r}: {error}") from error
-        keys = checked_array(state, "keys", np.int64, (None,))
-        cells = checked_array(state, "cells", np.int8, (len(keys), VOLUME))
-        stamps = checked_array(state, "stamps", np.float64, (len(keys),))
-        if len(keys) and (keys[0] < 0 or (np.diff(keys) <= 0).any()):
-            raise InputError(f"the block keys of layer {cls.kind!r} are not ascending")
         low, high = voxels._updates.min(axis=1)[1], voxels._updates.max(axis=1)[2]
-        if ((cells != UNKNOWN) & ((cells < low) | (cells > high))).any():
-            raise InputError(f"layer {cls.kind!r} holds log-odds outside its clamps")
-        voxels.blocks = BlockPool.from_rows(keys, cells, stamps)
+        voxels.blocks = checked_pool(state, low=int(low), high=int(high))
+        if state.version > 1 and checked_array(state, "epoch", np.float64, (None,)).size:
+            voxels.epoch = float(state.arrays["epoch"][0])
+        elif voxels.blocks.n:
+            voxels.epoch = float(voxels.blocks.stamps[: voxels.blocks.n].min())
         return voxels
 
     def _centres(self, lowest: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
@@ -261,5 +255,7 @@ class VoxelMap:
         pool.reserve(len(touched))
         pool.revision += 1
         self._n_frames += 1
+        if np.isnan(self.epoch):
+            self.epoch = float(stamp)
         arrays = (pool.table, pool.keys, pool.cells, pool.stamps, pool.revisions)
         pool.n = fold(words, touched, low, arrays, self._updates, pool.n, float(stamp), pool.revision)

@@ -1,0 +1,46 @@
+"""The blocks as plain arrays, and back: what a file holds of them is checked in full before any of it is used."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embmem.errors import InputError
+from embmem.maps.states import checked_array
+from embmem.maps.voxels import morton
+from embmem.maps.voxels.blocks import AXIS_LIMIT, UNKNOWN, VOLUME, BlockPool, unpack
+from embmem.protocols import LayerState
+
+CHANNEL = "channel_"  # before the name of a channel
+
+
+def saved_arrays(pool: BlockPool) -> dict[str, np.ndarray]:
+    """`keys`, `cells`, `stamps` and the channels, rows in Morton order."""
+    order = pool.order()
+    arrays = {"keys": pool.keys[order], "cells": pool.cells[order], "stamps": pool.stamps[order]}
+    return arrays | {CHANNEL + name: channel[order] for name, channel in pool.channels.items()}
+
+
+def checked_pool(state: LayerState, *, low: int, high: int) -> BlockPool:
+    """The pool that was saved; known cells must lie in [low, high].
+
+    Version 1 had ascending keys and no channels.
+
+    Raises:
+        InputError: if an array is missing or malformed, keys repeat or are out of order, or a cell is out of range.
+    """
+    keys = checked_array(state, "keys", np.int64, (None,))
+    cells = checked_array(state, "cells", np.int8, (len(keys), VOLUME))
+    stamps = checked_array(state, "stamps", np.float64, (len(keys),))
+    if len(keys) and keys.min() < 0:
+        raise InputError(f"layer {state.kind!r} holds the block key {keys.min()}")
+    rank = keys if state.version == 1 else morton.encode(unpack(keys) + AXIS_LIMIT)
+    if (np.diff(rank) <= 0).any():
+        raise InputError(f"the block keys of layer {state.kind!r} are not in order")
+    if ((cells != UNKNOWN) & ((cells < low) | (cells > high))).any():
+        raise InputError(f"layer {state.kind!r} holds log-odds outside its clamps")
+    pool = BlockPool.from_rows(keys, cells, stamps)
+    for name, array in state.arrays.items():
+        if name.startswith(CHANNEL):
+            values = checked_array(state, name, array.dtype, (len(keys), VOLUME, *array.shape[2:]))
+            pool.add_channel(name.removeprefix(CHANNEL), values.dtype, values.shape[2:])[: pool.n] = values
+    return pool
