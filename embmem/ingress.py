@@ -20,6 +20,7 @@ FAULTS: dict[str, tuple[Policy, ...]] = {
     "pose_not_rigid": ("refuse", "repair"),
     "bad_intrinsics": ("refuse",),
     "wrong_shape": ("refuse",),
+    "bad_embeddings": ("refuse",),
     "depth_range": ("repair", "refuse"),
     "clock_backwards": ("refuse", "new_session"),
 }
@@ -58,6 +59,7 @@ class IngressGate:
         self._check_shapes(observation)
         observation = self._check_pose(observation)
         observation = self._check_depth(observation)
+        self._check_embeddings(observation)
         self._check_clock(observation.stamp)
         self.counts["admitted"] += 1
         return observation
@@ -122,6 +124,20 @@ class IngressGate:
             return observation if depth.dtype == np.float32 else replace(observation, depth=depth.astype(np.float32))
         self._fault("depth_range", f"{n_bad} pixels outside (0, {self.depth_max}] m")
         return replace(observation, depth=np.where(bad, np.nan, depth).astype(np.float32))
+
+    def _check_embeddings(self, observation: Observation) -> None:
+        embeddings, instance = observation.embeddings, observation.instance
+        if not embeddings:
+            return
+        vectors = [np.asarray(vector) for vector in embeddings.values()]
+        shapes = {vector.shape for vector in vectors}
+        if len(shapes) != 1 or vectors[0].ndim != 1 or any(vector.dtype.kind != "f" for vector in vectors):
+            self._fault("bad_embeddings", f"need float vectors of one length, got shapes {sorted(shapes)}")
+        if not all(np.isfinite(vector).all() and vector.any() for vector in vectors):
+            self._fault("bad_embeddings", "a vector is zero or not finite")
+        unseen = set(embeddings) if instance is None else {n for n in embeddings if n == 0 or n not in instance}
+        if unseen:
+            self._fault("bad_embeddings", f"no segment of the instance image is numbered {sorted(unseen)}")
 
     def _check_clock(self, stamp: float) -> None:
         if not np.isfinite(stamp):

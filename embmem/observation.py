@@ -49,3 +49,4 @@ class Observation:
     semantic: np.ndarray | None = None  # (h, w) integer
     instance: np.ndarray | None = None  # (h, w) integer
     labels: tuple[str, ...] = ()
+    embeddings: dict[int, np.ndarray] | None = None  # (d,) float by number in `instance`, of any length > 0

@@ -36,6 +36,8 @@ class Query:
     entity: str | None = None  # a category or a name
     kind: str | None = None
     place: str | None = None
+    text: str | None = None  # described in free words; for layers that embed text
+    embedding: np.ndarray | None = None  # (d,) the same, by what has already been embedded
     near: np.ndarray | None = None  # (3,) [m], map frame
     radius: float = np.inf  # [m] around `near`
     since: float = -np.inf  # [s], inclusive, event time

@@ -75,7 +75,12 @@ class RecordStore:
         return ids
 
     def read(self, query: Query) -> list[Record]:
-        """At most `query.k` records that match every set field, newest event first; ties newest id first."""
+        """At most `query.k` records that match every set field, newest event first; ties newest id first.
+
+        Records are not embedded: a query by `text` or `embedding` has no answer here.
+        """
+        if query.text is not None or query.embedding is not None:
+            return []
         x, y, z = (None, None, None) if query.near is None else (float(v) for v in query.near)
         values = {
             "since": query.since, "until": query.until, "kind": query.kind, "place": query.place,

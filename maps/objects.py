@@ -104,8 +104,11 @@ class ObjectMemory:
         """Things of the category `query.entity` (all without), last seen in the time asked for, surest first.
 
         The score is the confidence; with `near` it is divided by 1 + the distance [m]. Ties: seen last, then newest.
+        A thing has no embedding: `text` and `embedding` get no answer.
         """
         if query.place is not None or query.kind not in (None, self.kind):
+            return []
+        if query.text is not None or query.embedding is not None:
             return []
         rows = self._rows
         match = (query.since <= rows["last_seen"]) & (rows["last_seen"] < query.until)

@@ -38,6 +38,19 @@ FAULTY = [
     ("wrong_shape", replace(GOOD, rgb=np.zeros((24, 32), dtype=np.uint8))),
     ("wrong_shape", replace(GOOD, labels=("unlabelled",))),
     ("wrong_shape", replace(GOOD, T_map_camera=np.eye(3))),
+    ("bad_embeddings", replace(GOOD, embeddings={1: np.array([1.0, np.nan])})),
+    ("bad_embeddings", replace(GOOD, embeddings={1: np.zeros(2)})),
+    ("bad_embeddings", replace(GOOD, embeddings={1: np.ones((1, 2))})),
+    ("bad_embeddings", replace(GOOD, embeddings={1: np.ones(2, dtype=np.int64)})),
+    ("bad_embeddings", replace(GOOD, embeddings={0: np.ones(2)})),
+    ("bad_embeddings", replace(GOOD, embeddings={1: np.ones(2), 7: np.ones(2)})),
+    ("bad_embeddings", replace(GOOD, embeddings={1: np.ones(2)}, instance=None)),
+    (
+        "bad_embeddings",
+        replace(
+            GOOD, embeddings={1: np.ones(2), 2: np.ones(3)}, instance=np.arange(24 * 32, dtype=np.int32).reshape(24, 32)
+        ),
+    ),
 ]
 
 
@@ -48,6 +61,11 @@ def test_faults_are_refused_by_name_and_counted(fault: str, observation: Observa
         gate.admit(observation)
     assert caught.value.fault == fault
     assert gate.counts == {fault: 1}
+
+
+def test_embeddings_of_segments_in_the_image_pass() -> None:
+    observation = replace(GOOD, embeddings={1: np.ones(4, dtype=np.float32)})
+    assert IngressGate().admit(observation) is observation
 
 
 def test_a_good_observation_passes_unchanged() -> None:

@@ -152,6 +152,8 @@ class VoxelMap:
         """Occupied voxels nearest to `query.near`, last updated in the time asked for; they have no names."""
         if query.near is None or query.entity or query.place or query.kind not in (None, self.kind):
             return []
+        if query.text is not None or query.embedding is not None:
+            return []
         centres, rows = self._centres(1, 127)
         stamps = self.blocks.stamps[rows]
         distances = np.linalg.norm(centres - query.near, axis=1)
