@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -14,9 +14,11 @@ from embmem.geometry import invert_pose
 from embmem.maps.states import check_header, checked_array, checked_numbers
 from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, SIDE, UNKNOWN, BlockPool, unpack
 from embmem.maps.voxels.cast import cast_rays, list_voxels, lookup
+from embmem.maps.voxels.flips import is_tracked, track_changes
 from embmem.maps.voxels.integrate import box_of_ends, fold, touched_blocks, update_table
 from embmem.maps.voxels.project import depth_ends, mark_ends, mark_free
 from embmem.maps.voxels.rays import mark_rays, point_ends
+from embmem.maps.voxels.removal import Removal, checked_removal
 from embmem.maps.voxels.resample import moved_blocks
 from embmem.maps.voxels.saved import checked_pool, saved_arrays
 from embmem.observation import Observation
@@ -46,6 +48,8 @@ class VoxelMap:
     low: float = -2.0  # clamp
     high: float = 3.5  # clamp
     max_range: float = 5.0  # [m]; of what is farther only the free space up to here is used
+    removal: Removal | None = None  # forgets what a depth image sees past, before it is integrated
+    track_changes: bool = False  # remember of every voxel how often and when it flipped
     blocks: BlockPool = field(default_factory=BlockPool, init=False, repr=False)
     epoch: float = field(default=float("nan"), init=False)  # [s] stamp of the first frame
 
@@ -62,6 +66,8 @@ class VoxelMap:
         self._reach = np.empty((0, 0), dtype=np.float32)
         self._tree: tuple[int, cKDTree] | None = None
         self._n_frames = 0
+        if self.track_changes:
+            track_changes(self.blocks, 0.0)
 
     def observe(self, observation: Observation) -> None:
         """Integrate the depth image; without one nothing happens."""
@@ -69,6 +75,8 @@ class VoxelMap:
             return
         k, T = observation.intrinsics, np.ascontiguousarray(observation.T_map_camera, dtype=np.float64)
         self._check_origin(T[:3, 3])
+        if self.removal is not None:
+            self.removal.apply(self.blocks, self.resolution, observation)
         self._make_room(observation.depth.size)
         if self._reach.shape != observation.depth.shape:
             self._reach = np.empty(observation.depth.shape, dtype=np.float32)
@@ -150,6 +158,10 @@ class VoxelMap:
 
     def query(self, query: Query) -> list[Hit]:
         """Occupied voxels nearest to `query.near`, last updated in the time asked for; they have no names."""
+        if query.kind == "change":
+            from embmem.maps.voxels.changes import change_hits  # which needs this module
+
+            return change_hits(self, query)
         if query.near is None or query.entity or query.place or query.kind not in (None, self.kind):
             return []
         if query.text is not None or query.embedding is not None:
@@ -198,7 +210,10 @@ class VoxelMap:
     def save(self) -> LayerState:
         """The blocks in Morton order, with their channels."""
         arrays = saved_arrays(self.blocks) | {"epoch": np.array([self.epoch] if np.isfinite(self.epoch) else [])}
-        return LayerState(self.kind, self.version, {name: getattr(self, name) for name in PARAMS}, arrays)
+        params = {name: getattr(self, name) for name in PARAMS}
+        if self.removal is not None:
+            params["removal"] = asdict(self.removal)
+        return LayerState(self.kind, self.version, params, arrays)
 
     @classmethod
     def load(cls, state: LayerState) -> VoxelMap:
@@ -208,12 +223,16 @@ class VoxelMap:
             InputError: if the state is of another kind, a newer version or malformed.
         """
         check_header(state, cls.kind, cls.version)
+        params = dict(state.params)
+        removal = checked_removal(cls.kind, params.pop("removal", None))
         try:
-            voxels = cls(**checked_numbers(state, PARAMS))
+            numbers: dict[str, Any] = checked_numbers(replace(state, params=params), PARAMS)
+            voxels = cls(**numbers, removal=removal)
         except ValueError as error:
             raise InputError(f"layer {cls.kind!r}: {error}") from error
         low, high = voxels._updates.min(axis=1)[1], voxels._updates.max(axis=1)[2]
         voxels.blocks = checked_pool(state, low=int(low), high=int(high))
+        voxels.track_changes = is_tracked(voxels.blocks)
         if state.version > 1 and checked_array(state, "epoch", np.float64, (None,)).size:
             voxels.epoch = float(state.arrays["epoch"][0])
         elif voxels.blocks.n:
@@ -261,3 +280,5 @@ class VoxelMap:
             self.epoch = float(stamp)
         arrays = (pool.table, pool.keys, pool.cells, pool.stamps, pool.revisions)
         pool.n = fold(words, touched, low, arrays, self._updates, pool.n, float(stamp), pool.revision)
+        if self.track_changes:
+            track_changes(pool, stamp - self.epoch)

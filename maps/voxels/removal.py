@@ -1,0 +1,177 @@
+"""Forgetting what moved: occupied voxels that a depth image sees again or looks through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor, sqrt
+from typing import Any, no_type_check
+
+import numpy as np
+from jaxtyping import Float, Int
+from numba import njit
+
+from embmem.errors import InputError
+from embmem.geometry import invert_pose, transform_points
+from embmem.maps.states import checked_numbers
+from embmem.maps.voxels import flips
+from embmem.maps.voxels.blocks import SIDE, UNKNOWN, VOLUME, BlockPool, find, pack, unpack
+from embmem.observation import Intrinsics, Observation
+from embmem.protocols import LayerState
+
+Z_MIN = 0.01  # [m] voxel centres nearer to the camera plane are left alone
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Forgets occupied voxels that the depth image sees again or sees past; a frame's own points then come back.
+
+    An occupied voxel whose centre projects into the image at planar depth z is removed if 0.01 m < z <= `z_max` and
+    the depth measured there is valid and not less than z - `margin`: what lies behind an occluder stays (DynaMem, Liu
+    et al., ICRA 2025).
+    """
+
+    z_max: float = 2.5  # [m] planar depth
+    margin: float = 0.1  # [m] that a surface may be measured in front of the voxel's centre and still count as it
+
+    def __post_init__(self) -> None:
+        if not (Z_MIN < self.z_max < np.inf and 0.0 <= self.margin < np.inf):
+            raise ValueError(f"need {Z_MIN} < z_max and margin >= 0, both finite, got {self}")
+
+    def apply(self, blocks: BlockPool, resolution: float, observation: Observation) -> int:
+        """How many voxels were removed: they are unknown now, their channels zero; `resolution` in metres.
+
+        Costs time by the blocks in view, however large the map is.
+        """
+        if observation.depth is None:
+            return 0
+        k = observation.intrinsics
+        T = np.asarray(observation.T_map_camera, dtype=np.float64)
+        focal = (float(k.fx), float(k.fy), float(k.cx), float(k.cy))
+        size = (int(k.width), int(k.height))
+        T_camera_voxel = invert_pose(T)[:3]
+        T_camera_voxel[:, :3] *= resolution
+        low, high = _box_of_view(T, k, self.z_max, resolution)
+        rows = _rows_in_view(blocks.table, blocks.keys, (low, high), T_camera_voxel, (focal, size, float(self.z_max)))
+        removed = np.empty(len(rows) * VOLUME, dtype=np.int64)
+        limits = (float(self.z_max), float(self.margin))
+        revision = blocks.revision + 1
+        corners = unpack(blocks.keys[rows]) * SIDE
+        arrays = (blocks.cells, blocks.revisions, observation.depth)
+        n = _remove(rows, corners, arrays, focal, T_camera_voxel, limits, revision, removed)
+        if n:
+            blocks.revision = revision
+            clear_channels(blocks, removed[:n])
+        return int(n)
+
+
+def checked_removal(kind: str, params: Any) -> Removal | None:
+    """The removal that a layer of that kind was saved with, from its JSON form; None if it had none.
+
+    Raises:
+        InputError: if it is neither null nor the numbers of a removal.
+    """
+    if params is None:
+        return None
+    if not isinstance(params, dict):
+        raise InputError(f"the removal of layer {kind!r} is {params!r}")
+    try:
+        return Removal(**checked_numbers(LayerState(kind, 1, params, {}), ("z_max", "margin")))
+    except ValueError as error:
+        raise InputError(f"layer {kind!r}: {error}") from error
+
+
+def clear_channels(blocks: BlockPool, voxels: Int[np.ndarray, " n"]) -> None:
+    """Zero what the channels hold of the voxels, given as row * 512 + cell; what changed there is of the place."""
+    for name, channel in blocks.channels.items():
+        if name not in flips.CHANNELS:
+            channel.reshape(-1, *channel.shape[2:])[voxels] = 0
+
+
+def _box_of_view(
+    T_map_camera: Float[np.ndarray, "4 4"], k: Intrinsics, z_max: float, resolution: float
+) -> tuple[Int[np.ndarray, "3"], Int[np.ndarray, "3"]]:
+    """(low, high) block coordinates, inclusive, of the box around the camera and its image at `z_max`."""
+    u = (np.array([-0.5, k.width - 0.5]) - k.cx) / k.fx
+    v = (np.array([-0.5, k.height - 0.5]) - k.cy) / k.fy
+    corners = [(x * z_max, y * z_max, z_max) for x in u for y in v]
+    points = transform_points(T_map_camera, np.array([(0.0, 0.0, 0.0), *corners]))
+    blocks = np.floor(points / (resolution * SIDE)).astype(np.int64)
+    return blocks.min(axis=0), blocks.max(axis=0)
+
+
+@no_type_check
+@njit(cache=True, error_model="numpy")
+def _rows_in_view(table, keys, box, M, view):
+    """The rows of the blocks whose bounding sphere meets the view frustum up to z_max."""
+    low, high = box
+    (fx, fy, cx, cy), (width, height), z_max = view
+    planes = np.empty((4, 2))  # (slope, lateral share): lateral + slope * z >= 0 inside, both of unit length
+    planes[0] = (cx + 0.5) / fx, 1.0
+    planes[1] = (width - 0.5 - cx) / fx, -1.0
+    planes[2] = (cy + 0.5) / fy, 1.0
+    planes[3] = (height - 0.5 - cy) / fy, -1.0
+    lengths = np.sqrt(planes[:, 0] ** 2 + 1.0)
+    radius = SIDE * 0.5 * sqrt(3.0) * sqrt(M[0, 0] ** 2 + M[1, 0] ** 2 + M[2, 0] ** 2)
+    rows = np.empty((high[0] - low[0] + 1) * (high[1] - low[1] + 1) * (high[2] - low[2] + 1), dtype=np.int64)
+    n = 0
+    for bx in range(low[0], high[0] + 1):
+        for by in range(low[1], high[1] + 1):
+            for bz in range(low[2], high[2] + 1):
+                x, y, z = bx * SIDE + 4.0, by * SIDE + 4.0, bz * SIDE + 4.0
+                pz = M[2, 0] * x + M[2, 1] * y + M[2, 2] * z + M[2, 3]
+                if pz + radius <= Z_MIN or pz - radius > z_max:
+                    continue
+                px = M[0, 0] * x + M[0, 1] * y + M[0, 2] * z + M[0, 3]
+                py = M[1, 0] * x + M[1, 1] * y + M[1, 2] * z + M[1, 3]
+                is_in = True
+                for i in range(4):
+                    lateral = px if i < 2 else py
+                    is_in &= planes[i, 1] * lateral + planes[i, 0] * pz >= -radius * lengths[i]
+                if not is_in:
+                    continue
+                row = find(table, keys, pack(bx, by, bz))
+                if row >= 0:
+                    rows[n] = row
+                    n += 1
+    return rows[:n]
+
+
+@no_type_check
+@njit(cache=True, error_model="numpy")
+def _remove(rows, corners, arrays, focal, M, limits, revision, removed):
+    """Forget the voxels of these blocks that are seen again or past; returns how many, written as row * 512 + cell."""
+    cells, revisions, depth = arrays
+    z_max, margin = limits
+    n = 0
+    for block in range(len(rows)):
+        n_before, row, corner = n, rows[block], corners[block]
+        for i in range(VOLUME):
+            if cells[row, i] <= 0:
+                continue
+            x = corner[0] + i // (SIDE * SIDE) + 0.5
+            y = corner[1] + i // SIDE % SIDE + 0.5
+            z = corner[2] + i % SIDE + 0.5
+            pz = M[2, 0] * x + M[2, 1] * y + M[2, 2] * z + M[2, 3]
+            if not Z_MIN < pz <= z_max:
+                continue
+            px = M[0, 0] * x + M[0, 1] * y + M[0, 2] * z + M[0, 3]
+            py = M[1, 0] * x + M[1, 1] * y + M[1, 2] * z + M[1, 3]
+            measured = _measured(px / pz, py / pz, focal, depth)
+            if 0.0 < measured < np.inf and not measured < pz - margin:
+                cells[row, i] = UNKNOWN
+                removed[n] = row * VOLUME + i
+                n += 1
+        if n > n_before:
+            revisions[row] = revision
+    return n
+
+
+@no_type_check
+@njit(cache=True, error_model="numpy")
+def _measured(x, y, focal, depth):
+    """The depth of the pixel that (x, y, 1) projects to, NaN outside of the image."""
+    fx, fy, cx, cy = focal
+    u, v = floor(fx * x + cx + 0.5), floor(fy * y + cy + 0.5)
+    if 0 <= u < depth.shape[1] and 0 <= v < depth.shape[0]:
+        return float(depth[int(v), int(u)])
+    return np.nan
