@@ -72,14 +72,21 @@ def change_rate(
     rates = np.full(len(points), np.nan)
     if "flips" not in pool.channels:
         return rates
-    at = np.empty((len(points), 2), dtype=np.int64)
-    _locate(pool.table, pool.keys, points / voxels.resolution, at)
-    row, cell = at[at[:, 0] >= 0].T
+    rows, cells = locate(voxels, points)
+    is_there = rows >= 0
+    row, cell = rows[is_there], cells[is_there]
     channel = {name: pool.channels[name][row, cell].astype(np.float64) for name in CHANNELS}
     seconds = np.maximum(pool.stamps[row] - voxels.epoch - channel["first_known"], 0.0)
     posterior = (channel["flips"] + prior_rate * prior_time) / (seconds + prior_time)
-    rates[at[:, 0] >= 0] = np.where(channel["settled"] > 0, posterior, np.nan)
+    rates[is_there] = np.where(channel["settled"] > 0, posterior, np.nan)
     return rates
+
+
+def locate(voxels: VoxelMap, points: Float[np.ndarray, "n 3"]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """(row of its block, cell in the block) of the voxel at each point [m]; row -1 where there is no block."""
+    at = np.empty((len(points), 2), dtype=np.int64)
+    _locate(voxels.blocks.table, voxels.blocks.keys, points / voxels.resolution, at)
+    return at[:, 0], at[:, 1]
 
 
 def change_hits(voxels: VoxelMap, query: Query) -> list[Hit]:
@@ -107,7 +114,7 @@ def _region_hit(voxels: VoxelMap, found: Changes, members: Int[np.ndarray, " m"]
     box = {f"{axis}{i}": float(end[a]) for i, end in enumerate((low, high)) for a, axis in enumerate("xyz")}
     return Hit(
         score=float(len(members)),
-        why=f"{word}: {len(members)} voxels, {size} m, at {first:.1f} to {last:.1f} s",
+        why=f"{word}: {len(members)} voxel{'s' * (len(members) > 1)}, {size} m, at {first:.1f} to {last:.1f} s",
         layer=voxels.kind,
         stamp=last,
         position=positions.mean(axis=0),

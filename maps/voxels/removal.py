@@ -13,7 +13,7 @@ from numba import njit
 from embmem.errors import InputError
 from embmem.geometry import invert_pose, transform_points
 from embmem.maps.states import checked_numbers
-from embmem.maps.voxels import flips
+from embmem.maps.voxels import flips, weights
 from embmem.maps.voxels.blocks import SIDE, UNKNOWN, VOLUME, BlockPool, find, pack, unpack
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import LayerState
@@ -81,9 +81,12 @@ def checked_removal(kind: str, params: Any) -> Removal | None:
 
 
 def clear_channels(blocks: BlockPool, voxels: Int[np.ndarray, " n"]) -> None:
-    """Zero what the channels hold of the voxels, given as row * 512 + cell; what changed there is of the place."""
+    """Zero what the channels hold of the voxels, given as row * 512 + cell.
+
+    Two kinds stay: what changed there is of the place, and weights are kept up by the layers that give them.
+    """
     for name, channel in blocks.channels.items():
-        if name not in flips.CHANNELS:
+        if name not in flips.CHANNELS and name not in weights.CHANNELS:
             channel.reshape(-1, *channel.shape[2:])[voxels] = 0
 
 
