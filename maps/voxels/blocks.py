@@ -85,10 +85,10 @@ class BlockPool:
     by name; in every channel 0 means that nothing is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: DTypeLike = np.int8) -> None:
         self.n = 0
         self.revision = 0
-        self.cells = _zero_pages(RESERVED, np.int8, (VOLUME,))
+        self.cells = _zero_pages(RESERVED, dtype, (VOLUME,))
         capacity = len(self.cells)
         self.keys = np.zeros(capacity, dtype=np.int64)
         self.stamps = np.zeros(capacity, dtype=np.float64)
