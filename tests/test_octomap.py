@@ -178,13 +178,12 @@ def test_log_odds_are_rounded_and_clamped_and_stay_occupied(tmp_path: Path) -> N
 def test_colours_of_a_colour_tree_become_a_channel(tmp_path: Path) -> None:
     path = tmp_path / "map.ot"
     inner = b"".join(struct.pack("<f3BB", 1.0, 255, 255, 255, mask) for mask in [0x80] + 14 * [1] + [0x81])
-    leaves = struct.pack("<f3BB", 1.0, 10, 20, 30, 0) + struct.pack("<f3BB", -1.0, 1, 2, 3, 0)
+    leaves = struct.pack("<f3BB", 1.0, 10, 20, 30, 0) + struct.pack("<f3BB", -1.0, 255, 255, 255, 0)
     path.write_bytes(header("", 18, tree="ColorOcTree") + inner + leaves)
     voxels = read_octomap(path)
-    colours = voxels.blocks.channels["colour"][0].reshape(8, 8, 8, 3)
-    assert colours[0, 0, 0].tolist() == [10, 20, 30]
-    assert colours[1, 1, 1].tolist() == [1, 2, 3]
-    assert np.count_nonzero(colours) == 6
+    colours = voxels.blocks.channels["colour"][0].reshape(8, 8, 8, 4)
+    assert colours[0, 0, 0].tolist() == [10 * 256, 20 * 256, 30 * 256, 1]
+    assert np.count_nonzero(colours) == 4  # of the other leaf, white, OctoMap knows no colour
 
 
 def octomap_leaves(tree: Any) -> dict[tuple[int, int, int], float]:
@@ -252,7 +251,7 @@ def test_octomaps_colours_are_read(tmp_path: Path) -> None:
     assert tree.write(str(tmp_path / "map.ot"))
     voxels = read_octomap(tmp_path / "map.ot")
     np.testing.assert_allclose(voxels.occupied(), [[-0.05, 0.05, 0.15]])
-    assert voxels.blocks.channels["colour"][0].reshape(8, 8, 8, 3)[7, 0, 1].tolist() == [10, 20, 30]
+    assert voxels.blocks.channels["colour"][0].reshape(8, 8, 8, 4)[7, 0, 1].tolist() == [2560, 5120, 7680, 1]
 
 
 def test_a_real_building_round_trips_byte_for_byte(data_dir: Path, tmp_path: Path) -> None:

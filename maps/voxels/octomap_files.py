@@ -51,7 +51,7 @@ class _Tree(NamedTuple):
 
 
 class _Leaves(NamedTuple):
-    """The leaves of a tree, depth first; `values` are bytes of log-odds, `colours` (n, 3) or None."""
+    """The leaves of a tree, depth first; `values` are bytes of log-odds, `colours` (n, 4) as the channel has them."""
 
     codes: np.ndarray
     depths: np.ndarray
@@ -64,7 +64,7 @@ def read_octomap(path: Path | str, *, stamp: float = 0.0, max_voxels: int = MAX_
 
     A binary tree knows two states, which become the clamps of the map. Log-odds of a full tree are rounded to 1/32 and
     clamped; a voxel of which OctoMap says that it is occupied stays so, save at exactly 0, which is free here.
-    The colours of a ColorOcTree become the channel `colour`.
+    The colours of a ColorOcTree become the channel `colour` (`embmem.maps.voxels.payload`), of weight 1.
 
     Args:
         path: the file.
@@ -222,8 +222,14 @@ def _full_leaves(tree: _Tree, low: int, high: int) -> _Leaves:
         raise InputError(f"{tree.path} holds log-odds that are not finite; {_REPAIR}")
     values = np.rint(np.clip(log_odds * SCALE, low, high))
     values[(log_odds > 0) & (values < 1)] = 1  # occupied stays occupied
-    colours = records["colour"][nodes[:n]] if tree.kind == "ColorOcTree" else None
+    colours = _colours(records["colour"][nodes[:n]]) if tree.kind == "ColorOcTree" else None
     return _Leaves(codes[:n], depths[:n], values.astype(np.int8), colours)
+
+
+def _colours(rgb: np.ndarray) -> np.ndarray:
+    """(n, 4) of the channel `colour`: r, g, b in 1/256 and the weight 1; 0 where OctoMap has no colour, only white."""
+    known = (rgb != 255).any(axis=1)
+    return np.column_stack([rgb.astype(np.uint16) * 256, np.ones(len(rgb), np.uint16)]) * known[:, None]
 
 
 def _filled_pool(leaves: _Leaves, n_blocks: int, stamp: float) -> BlockPool:
@@ -235,7 +241,7 @@ def _filled_pool(leaves: _Leaves, n_blocks: int, stamp: float) -> BlockPool:
     x, y, z = (morton.decode(block_codes) - _HALF_RANGE).T
     pool = BlockPool.from_rows(pack(x, y, z), cells, np.full(n_blocks, float(stamp)))
     if leaves.colours is not None:
-        colours = pool.add_channel("colour", np.uint8, (3,))
+        colours = pool.add_channel("colour", np.uint16, (4,))
         octomap.fill_blocks(leaves.codes, leaves.depths, leaves.colours, colours[: pool.n])
     return pool
 
