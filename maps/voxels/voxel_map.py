@@ -13,7 +13,7 @@ from embmem.errors import InputError
 from embmem.geometry import invert_pose
 from embmem.maps.states import check_header, checked_array, checked_numbers
 from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, SIDE, UNKNOWN, BlockPool, unpack
-from embmem.maps.voxels.cast import cast_rays, list_voxels, lookup
+from embmem.maps.voxels.cast import cast_hits, list_voxels, read_points
 from embmem.maps.voxels.flips import is_tracked, track_changes
 from embmem.maps.voxels.integrate import box_of_ends, fold, touched_blocks, update_table
 from embmem.maps.voxels.project import depth_ends, mark_ends, mark_free
@@ -21,6 +21,7 @@ from embmem.maps.voxels.rays import mark_rays, point_ends
 from embmem.maps.voxels.removal import Removal, checked_removal
 from embmem.maps.voxels.resample import moved_blocks
 from embmem.maps.voxels.saved import checked_pool, saved_arrays
+from embmem.maps.voxels.summary import BlockSummary
 from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState
 from embmem.records import Hit, Query
@@ -64,6 +65,7 @@ class VoxelMap:
         self._words = np.zeros(0, dtype=np.uint64)  # the local grid's marks, all zero between frames
         self._ends = np.empty((0, 4), dtype=np.int32)
         self._reach = np.empty((0, 0), dtype=np.float32)
+        self._summary = BlockSummary()
         self._tree: tuple[int, cKDTree] | None = None
         self._n_frames = 0
         if self.track_changes:
@@ -115,33 +117,24 @@ class VoxelMap:
 
     def log_odds(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """Log-odds of occupancy at the points [m], NaN where nothing is known; occupied is > 0."""
-        inside = np.isfinite(points).all(axis=1)
-        voxels = np.floor(np.where(inside[:, None], points, 0.0) / self.resolution)
-        inside &= (np.abs(voxels) < AXIS_LIMIT * SIDE).all(axis=1)
-        voxels[~inside] = 0
-        values = np.empty(len(points), dtype=np.int8)
-        lookup(self.blocks.table, self.blocks.keys, self.blocks.cells, voxels.astype(np.int64), values)
-        return np.where(inside & (values != UNKNOWN), values / SCALE, np.nan)
+        return read_points(self, points)
 
     def cast(
-        self, origins: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"], max_range: float
+        self,
+        origins: Float[np.ndarray, "n 3"],
+        directions: Float[np.ndarray, "n 3"],
+        max_range: float,
+        *,
+        unknown: Literal["free", "occupied"] = "free",
     ) -> Float[np.ndarray, " n"]:
-        """Distance [m] along each ray to the face of the first occupied voxel, inf if none within `max_range`.
+        """Distance [m] along each ray to the face of the voxel that stops it, inf if none within `max_range`.
+
+        Occupied voxels do; with unknown="occupied" those never seen do as well (`cast.cast_hits` tells which).
 
         Raises:
             ValueError: if a direction has no length, a number is not finite or an origin is out of range.
         """
-        lengths = np.linalg.norm(directions, axis=1, keepdims=True)
-        if not (np.isfinite(origins).all() and np.isfinite(lengths).all() and (lengths > 0).all()):
-            raise ValueError("rays need finite origins and directions of some length")
-        if not 0 <= max_range < AXIS_LIMIT * self.resolution or (np.abs(origins) >= AXIS_LIMIT * self.resolution).any():
-            raise ValueError(f"max_range and origins must lie within {AXIS_LIMIT * self.resolution} m")
-        distances = np.empty(len(origins))
-        pool = self.blocks
-        starts = np.ascontiguousarray(origins / self.resolution, dtype=np.float64)
-        units = np.ascontiguousarray(directions / lengths, dtype=np.float64)
-        cast_rays(pool.table, pool.keys, pool.cells, starts, units, max_range / self.resolution, distances)
-        return distances * self.resolution
+        return cast_hits(self, origins, directions, max_range, unknown=unknown).distances
 
     def nearest_occupied(
         self, points: Float[np.ndarray, "n 3"]
@@ -183,6 +176,10 @@ class VoxelMap:
             )
             for i, value in zip(best, odds, strict=True)
         ]
+
+    def summary(self) -> BlockSummary:
+        """Counts and bounds of each block, brought up to date."""
+        return self._summary.of(self.blocks)
 
     def tick(self, stamp: float) -> None:
         """Nothing decays here: only looking again changes occupancy."""
