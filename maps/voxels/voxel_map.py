@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -16,11 +16,14 @@ from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, SIDE, UNKNOWN, BlockPoo
 from embmem.maps.voxels.cast import cast_hits, list_voxels, read_points
 from embmem.maps.voxels.flips import is_tracked, track_changes
 from embmem.maps.voxels.integrate import box_of_ends, fold, touched_blocks, update_table
+from embmem.maps.voxels.payload import Payload
 from embmem.maps.voxels.project import depth_ends, mark_ends, mark_free
 from embmem.maps.voxels.rays import mark_rays, point_ends
+from embmem.maps.voxels.readings import Readings
 from embmem.maps.voxels.removal import Removal, checked_removal
 from embmem.maps.voxels.resample import moved_blocks
 from embmem.maps.voxels.saved import checked_pool, saved_arrays
+from embmem.maps.voxels.semantic import Answer, Search, to_hits
 from embmem.maps.voxels.summary import BlockSummary
 from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState
@@ -51,6 +54,8 @@ class VoxelMap:
     max_range: float = 5.0  # [m]; of what is farther only the free space up to here is used
     removal: Removal | None = None  # forgets what a depth image sees past, before it is integrated
     track_changes: bool = False  # remember of every voxel how often and when it flipped
+    payload: Payload | None = None  # what is kept of surfaces beside occupancy
+    search: Search = field(default_factory=Search)  # how queries by text, embedding or label are answered
     blocks: BlockPool = field(default_factory=BlockPool, init=False, repr=False)
     epoch: float = field(default=float("nan"), init=False)  # [s] stamp of the first frame
 
@@ -77,6 +82,8 @@ class VoxelMap:
             return
         k, T = observation.intrinsics, np.ascontiguousarray(observation.T_map_camera, dtype=np.float64)
         self._check_origin(T[:3, 3])
+        if self.payload is not None:
+            self.payload.check(observation)
         if self.removal is not None:
             self.removal.apply(self.blocks, self.resolution, observation)
         self._make_room(observation.depth.size)
@@ -95,6 +102,10 @@ class VoxelMap:
         T_camera_voxel[:, :3] *= self.resolution
         mark_free(marks, shape, self._reach, farthest, focal, T_camera_voxel)
         self._close_grid(low, shape, observation.stamp)
+        if self.payload is not None:
+            ends = np.zeros((observation.depth.size, 4), dtype=np.int32)
+            ends[np.flatnonzero((observation.depth > 0) & (observation.depth < np.inf))] = self._ends[:n]
+            self.payload.write(self.blocks, ends, observation, self.epoch)
 
     def integrate(self, points: Float[np.ndarray, "n 3"], origin: Float[np.ndarray, "3"], stamp: float = 0.0) -> None:
         """Integrate points [m] seen from `origin` at `stamp` [s]; points that are not finite are skipped."""
@@ -150,14 +161,16 @@ class VoxelMap:
         return tree.data[index], distances
 
     def query(self, query: Query) -> list[Hit]:
-        """Occupied voxels nearest to `query.near`, last updated in the time asked for; they have no names."""
+        """Things by `text`, `embedding` or `entity` (see `find`), else occupied voxels nearest to `query.near`."""
         if query.kind == "change":
             from embmem.maps.voxels.changes import change_hits  # which needs this module
 
             return change_hits(self, query)
-        if query.near is None or query.entity or query.place or query.kind not in (None, self.kind):
+        if query.place or query.kind not in (None, self.kind):
             return []
-        if query.text is not None or query.embedding is not None:
+        if query.text is not None or query.embedding is not None or query.entity:
+            return to_hits(self.find(query), self.kind)
+        if query.near is None:
             return []
         centres, rows = self._centres(1, 127)
         stamps = self.blocks.stamps[rows]
@@ -176,6 +189,26 @@ class VoxelMap:
             )
             for i, value in zip(best, odds, strict=True)
         ]
+
+    def find(self, query: Query) -> Answer:
+        """What `payload` knows of the text, embedding or label asked for, with the best score where that is nothing.
+
+        Raises:
+            ValueError: if there is text but no `search.encoder`, or an embedding of the wrong length.
+        """
+        if self.payload is None:
+            return Answer([], -np.inf)
+        return self.search.find(query, self.blocks, self.payload, resolution=self.resolution, epoch=self.epoch)
+
+    def read(self, points: Float[np.ndarray, "n 3"]) -> Readings:
+        """What `payload` knows of the voxels around the points [m].
+
+        Raises:
+            ValueError: if the map keeps no payload.
+        """
+        if self.payload is None:
+            raise ValueError("this map keeps occupancy only: give it a payload")
+        return Readings.at(points, self.blocks, self.payload, self.resolution, self.epoch)
 
     def summary(self) -> BlockSummary:
         """Counts and bounds of each block, brought up to date."""
@@ -210,11 +243,14 @@ class VoxelMap:
         params = {name: getattr(self, name) for name in PARAMS}
         if self.removal is not None:
             params["removal"] = asdict(self.removal)
+        if self.payload is not None:
+            params |= {"payload": self.payload.params(), "search": self.search.params()}
+            arrays |= self.payload.arrays(self.blocks)
         return LayerState(self.kind, self.version, params, arrays)
 
     @classmethod
-    def load(cls, state: LayerState) -> VoxelMap:
-        """The map that was saved.
+    def load(cls, state: LayerState, *, mapped: bool = False) -> VoxelMap:
+        """The map that was saved; with `mapped` in the arrays of the state, of which the cells are not read.
 
         Raises:
             InputError: if the state is of another kind, a newer version or malformed.
@@ -222,14 +258,18 @@ class VoxelMap:
         check_header(state, cls.kind, cls.version)
         params = dict(state.params)
         removal = checked_removal(cls.kind, params.pop("removal", None))
+        payload, search = params.pop("payload", None), params.pop("search", None)
         try:
             numbers: dict[str, Any] = checked_numbers(replace(state, params=params), PARAMS)
             voxels = cls(**numbers, removal=removal)
         except ValueError as error:
             raise InputError(f"layer {cls.kind!r}: {error}") from error
         low, high = voxels._updates.min(axis=1)[1], voxels._updates.max(axis=1)[2]
-        voxels.blocks = checked_pool(state, low=int(low), high=int(high))
+        voxels.blocks = checked_pool(state, low=int(low), high=int(high), mapped=mapped)
         voxels.track_changes = is_tracked(voxels.blocks)
+        if payload is not None:
+            voxels.payload = Payload.from_state(payload, state, voxels.blocks)
+            voxels.search = Search.from_params(search, cls.kind)
         if state.version > 1 and checked_array(state, "epoch", np.float64, (None,)).size:
             voxels.epoch = float(state.arrays["epoch"][0])
         elif voxels.blocks.n:
