@@ -3,6 +3,9 @@
 A frame first marks a local byte grid that covers its box: however many rays pass a voxel, it is updated once a frame,
 and an endpoint beats a pass-through (Hornung et al., OctoMap, Autonomous Robots 2013, sec. 4.1). z runs fastest and
 blocks start at multiples of 8, so a row of a block is one 64-bit word.
+
+Free space is marked first and hits after it, so every racing store of a phase writes the same value: the marks do not
+depend on how many threads wrote them.
 """
 
 from __future__ import annotations
@@ -10,85 +13,82 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Int8
 from numba import njit
 
-from embmem.maps.voxels.blocks import SCALE, SIDE, UNKNOWN, insert, pack
+from embmem.maps.voxels.blocks import SCALE, SIDE, UNKNOWN, VOLUME, insert, pack
 
 FREE = 1  # seen through
 HIT = 2  # a surface was measured here
 
 
-def update_table(hit: float, miss: float, low: float, high: float) -> Int8[np.ndarray, "4 256"]:
-    """The new byte of a voxel by its marks and its old byte (as unsigned), from log-odds."""
-    hit, miss, low, high = (round(x * SCALE) for x in (hit, miss, low, high))
-    old = np.arange(256, dtype=np.uint8).view(np.int8)
-    known = np.where(old == UNKNOWN, 0, old).astype(np.int64)
-    after_hit, after_miss = np.clip(known + hit, low, high), np.clip(known + miss, low, high)
-    return np.stack([old, after_miss, after_hit, after_hit]).astype(np.int8)
+def byte_steps(hit: float, miss: float, low: float, high: float) -> tuple[np.int16, np.int16, np.int16, np.int16]:
+    """What `new_byte` adds to a voxel and between what it clamps, from log-odds."""
+    in_bytes = [np.int16(round(x * SCALE)) for x in (hit, miss, low, high)]
+    return in_bytes[0], in_bytes[1], in_bytes[2], in_bytes[3]
 
 
 @no_type_check
-@njit(cache=True)
-def box_of_ends(ends, n, origin_voxel, padding):
-    """(low, high) block coordinates, inclusive, of the box of the first n end voxels and the origin."""
-    low, high = origin_voxel.copy(), origin_voxel.copy()
-    for i in range(n):
-        for axis in range(3):
-            value = ends[i, axis]
-            low[axis] = min(low[axis], value)
-            high[axis] = max(high[axis], value)
-    for axis in range(3):
-        low[axis] = (low[axis] - padding) // SIDE
-        high[axis] = (high[axis] + padding) // SIDE
-    return low, high
+@njit(error_model="numpy")
+def new_byte(mark, old, steps):
+    """The byte of a voxel after a frame from its mark, its old byte and `byte_steps`."""
+    hit, miss, low, high = steps
+    known = np.int16(0) if old == UNKNOWN else np.int16(old)
+    moved = np.int16(known + (hit if mark == HIT else miss))
+    moved = min(max(moved, low), high)
+    return old if mark == 0 else np.int8(moved)
 
 
 @no_type_check
-@njit(cache=True)
-def touched_blocks(words, shape):
-    """(n, 3) local coordinates of the blocks that hold a mark; `words` are the marks as (x, y, block z) 64-bit."""
-    n_y, n_z = shape[1] // SIDE, shape[2] // SIDE
-    is_touched = np.zeros((shape[0] // SIDE, n_y, n_z), dtype=np.bool_)
-    for x in range(words.shape[0]):
-        for y in range(words.shape[1]):
-            for z in range(n_z):
-                if words[x, y, z] != 0:
-                    is_touched[x // SIDE, y // SIDE, z] = True
-    n = 0
-    touched = np.empty((is_touched.size, 3), dtype=np.int64)
-    for x in range(is_touched.shape[0]):
-        for y in range(n_y):
-            for z in range(n_z):
-                if is_touched[x, y, z]:
-                    touched[n, 0], touched[n, 1], touched[n, 2] = x, y, z
-                    n += 1
-    return touched[:n]
-
-
-@no_type_check
-@njit(cache=True)
-def fold(words, touched, low, pool, table_of_updates, n, stamp, revision):
-    """Update the touched blocks of the pool from the marks and clear these; returns the new number of blocks.
+@njit(cache=True, nogil=True)
+def touched_blocks(words, is_touched, start, stop):
+    """Set (x, y, z) of `is_touched` where a block holds a mark, for start <= x < stop.
 
     Args:
         words: the marks as (x, y, block z) 64-bit words.
-        touched: (m, 3) local block coordinates.
+        is_touched: bool, one a block.
+    """
+    n_z = words.shape[2]
+    seen = np.empty(n_z, dtype=np.uint64)
+    for block_x in range(start, stop):
+        for block_y in range(is_touched.shape[1]):
+            seen[:] = 0
+            for x in range(block_x * SIDE, block_x * SIDE + SIDE):
+                for y in range(block_y * SIDE, block_y * SIDE + SIDE):
+                    for z in range(n_z):
+                        seen[z] |= words[x, y, z]
+            for z in range(n_z):
+                is_touched[block_x, block_y, z] = seen[z] != 0
+
+
+@no_type_check
+@njit(cache=True)
+def locate_blocks(touched, low, pool, n, stamp, revision, rows):
+    """Write the row of each touched block to `rows`, new ones appended; returns the new number of blocks.
+
+    Args:
+        touched: (m, 3) block coordinates in the local grid.
         low: (3,) block coordinates of the local grid's corner.
         pool: (table, keys, cells, stamps, revisions) with room for all touched blocks.
     """
     table, keys, cells, stamps, revisions = pool
     for i in range(len(touched)):
-        bx, by, bz = touched[i]
-        block, n = insert(table, keys, cells, n, pack(bx + low[0], by + low[1], bz + low[2]))
-        stamps[block], revisions[block] = stamp, revision
-        for row in range(SIDE * SIDE):
-            x, y = bx * SIDE + row // SIDE, by * SIDE + row % SIDE
-            word = words[x, y, bz]
-            if word == 0:
-                continue
-            words[x, y, bz] = 0
-            for z in range(SIDE):
-                mark = (word >> np.uint64(8 * z)) & np.uint64(3)
-                cells[block, row * SIDE + z] = table_of_updates[mark, np.uint8(cells[block, row * SIDE + z])]
+        key = pack(touched[i, 0] + low[0], touched[i, 1] + low[1], touched[i, 2] + low[2])
+        rows[i], n = insert(table, keys, cells, n, key)
+        stamps[rows[i]], revisions[rows[i]] = stamp, revision
     return n
+
+
+@no_type_check
+@njit(cache=True, nogil=True, error_model="numpy")
+def fold(words, touched, rows, cells, steps, start, stop):
+    """Update the blocks `rows` from the marks of the blocks `touched`, start <= i < stop, and clear these marks."""
+    marks = np.empty(VOLUME, dtype=np.uint8)
+    packed = marks.view(np.uint64)
+    for i in range(start, stop):
+        x, y, z = touched[i, 0] * SIDE, touched[i, 1] * SIDE, touched[i, 2]
+        for row in range(SIDE * SIDE):
+            packed[row] = words[x + row // SIDE, y + row % SIDE, z]
+            words[x + row // SIDE, y + row % SIDE, z] = 0
+        block = cells[rows[i]]
+        for j in range(VOLUME):
+            block[j] = new_byte(marks[j], block[j], steps)

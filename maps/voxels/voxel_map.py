@@ -10,15 +10,12 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 
 from embmem.errors import InputError
-from embmem.geometry import invert_pose
 from embmem.maps.states import check_header, checked_array, checked_numbers
-from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, SIDE, UNKNOWN, BlockPool, unpack
+from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, UNKNOWN, BlockPool, unpack
 from embmem.maps.voxels.cast import cast_hits, list_voxels, read_points
 from embmem.maps.voxels.flips import is_tracked, track_changes
-from embmem.maps.voxels.integrate import box_of_ends, fold, touched_blocks, update_table
+from embmem.maps.voxels.marker import INTEGRATORS, Marker
 from embmem.maps.voxels.payload import Payload
-from embmem.maps.voxels.project import depth_ends, mark_ends, mark_free
-from embmem.maps.voxels.rays import mark_rays, point_ends
 from embmem.maps.voxels.readings import Readings
 from embmem.maps.voxels.removal import Removal, checked_removal
 from embmem.maps.voxels.resample import moved_blocks
@@ -29,7 +26,7 @@ from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState
 from embmem.records import Hit, Query
 
-MAX_REACH = 400  # voxels; the local grid of one frame covers twice that, longer rays would need tiling
+MAX_REACH = 10_000  # voxels; bounds the number of tiles of one frame
 PARAMS = ("resolution", "hit", "miss", "low", "high", "max_range")
 
 
@@ -54,6 +51,8 @@ class VoxelMap:
     max_range: float = 5.0  # [m]; of what is farther only the free space up to here is used
     removal: Removal | None = None  # forgets what a depth image sees past, before it is integrated
     track_changes: bool = False  # remember of every voxel how often and when it flipped
+    integrator: str = "projective"  # of depth images: "projective", "ends" (a ray to each end voxel) or "rays" (all)
+    threads: int = 1  # that integrate a frame; the result is the same
     payload: Payload | None = None  # what is kept of surfaces beside occupancy
     search: Search = field(default_factory=Search)  # how queries by text, embedding or label are answered
     blocks: BlockPool = field(default_factory=BlockPool, init=False, repr=False)
@@ -66,57 +65,57 @@ class VoxelMap:
             raise ValueError(f"need -3.9 <= low <= miss < 0 < hit <= high <= 3.9, got {self}")
         if min(self.hit, -self.miss) < 1 / SCALE:
             raise ValueError(f"hit and miss must be at least 1/32, got {self}")
-        self._updates = update_table(self.hit, self.miss, self.low, self.high)
-        self._words = np.zeros(0, dtype=np.uint64)  # the local grid's marks, all zero between frames
-        self._ends = np.empty((0, 4), dtype=np.int32)
-        self._reach = np.empty((0, 0), dtype=np.float32)
+        if self.integrator not in INTEGRATORS or self.threads < 1:
+            raise ValueError(f"need threads >= 1 and an integrator of {INTEGRATORS}, got {self}")
+        steps = (self.hit, self.miss, self.low, self.high)
+        self._marker = Marker(self.resolution, self.max_range, steps, self.threads)
         self._summary = BlockSummary()
         self._tree: tuple[int, cKDTree] | None = None
         self._n_frames = 0
+        self._n_skipped = 0
         if self.track_changes:
             track_changes(self.blocks, 0.0)
+        if self.payload is not None:
+            self.payload.open_channels(self.blocks)
 
     def observe(self, observation: Observation) -> None:
         """Integrate the depth image; without one nothing happens."""
         if observation.depth is None:
             return
-        k, T = observation.intrinsics, np.ascontiguousarray(observation.T_map_camera, dtype=np.float64)
-        self._check_origin(T[:3, 3])
+        self._check_origin(np.asarray(observation.T_map_camera)[:3, 3])
         if self.payload is not None:
             self.payload.check(observation)
         if self.removal is not None:
             self.removal.apply(self.blocks, self.resolution, observation)
-        self._make_room(observation.depth.size)
-        if self._reach.shape != observation.depth.shape:
-            self._reach = np.empty(observation.depth.shape, dtype=np.float32)
-        focal = (float(k.fx), float(k.fy), float(k.cx), float(k.cy))
-        # a surface point at least half a diagonal behind a voxel's centre is outside of the voxel
-        limits = (float(self.resolution), float(self.max_range), self.resolution * np.sqrt(3.0) / 2.0)
-        n, farthest = depth_ends(observation.depth, focal, T, limits, self._ends, self._reach)
-        # a pixel's rays spread by half a pixel around the one whose end voxel bounds the box
-        spread = self.max_range * 0.5 / min(k.fx, k.fy)
-        low, shape, marks = self._open_grid(n, T[:3, 3], padding=int(spread / self.resolution) + 1)
-        mark_ends(marks, shape, low * SIDE, self._ends, n)
-        T_camera_voxel = invert_pose(T)[:3]
-        T_camera_voxel[:, 3] += T_camera_voxel[:, :3] @ ((low * SIDE + 0.5) * self.resolution)
-        T_camera_voxel[:, :3] *= self.resolution
-        mark_free(marks, shape, self._reach, farthest, focal, T_camera_voxel)
-        self._close_grid(low, shape, observation.stamp)
+        self._marker.integrate_depth(self.blocks, observation, self.integrator)
+        self._close_frame(observation.stamp)
         if self.payload is not None:
-            ends = np.zeros((observation.depth.size, 4), dtype=np.int32)
-            ends[np.flatnonzero((observation.depth > 0) & (observation.depth < np.inf))] = self._ends[:n]
+            ends = self._marker.ends[: observation.depth.size]
             self.payload.write(self.blocks, ends, observation, self.epoch)
 
-    def integrate(self, points: Float[np.ndarray, "n 3"], origin: Float[np.ndarray, "3"], stamp: float = 0.0) -> None:
-        """Integrate points [m] seen from `origin` at `stamp` [s]; points that are not finite are skipped."""
-        origin = np.asarray(origin, dtype=np.float64)
-        self._check_origin(origin)
-        self._make_room(len(points))
-        cloud = np.asarray(points, dtype=np.float64)
-        n = point_ends(cloud, origin, self.resolution, self.max_range, self._ends)
-        low, shape, marks = self._open_grid(n, origin, padding=0)
-        mark_rays(marks, shape, low * SIDE, self._ends, n, origin / self.resolution)
-        self._close_grid(low, shape, stamp)
+    def integrate(
+        self,
+        points: Float[np.ndarray, "n 3"],
+        origin: Float[np.ndarray, "3"] | Float[np.ndarray, "n 3"],
+        stamp: float | Float[np.ndarray, " n"] = 0.0,
+        *,
+        every_ray: bool = False,
+    ) -> None:
+        """Integrate points [m] seen from one origin or one each, at `stamp` [s]; blocks get the latest.
+
+        Points that are not finite, are their own origin or start out of range are skipped and counted.
+
+        Args:
+            every_ray: one ray to each point, not one to the centre of each distinct end voxel.
+        """
+        origins = np.atleast_2d(np.asarray(origin, dtype=np.float64))
+        if len(origins) not in (1, len(points)):
+            raise ValueError(f"need one origin or one a point, got {len(origins)} for {len(points)} points")
+        if origins.size == 3:
+            self._check_origin(origins[0])
+        cloud, latest = np.asarray(points, dtype=np.float64), float(np.max(stamp))
+        self._n_skipped += self._marker.integrate_points(self.blocks, cloud, origins, latest, every_ray=every_ray)
+        self._close_frame(latest)
 
     def occupied(self) -> Float[np.ndarray, "n 3"]:
         """Centres of the occupied voxels [m], in a fixed order."""
@@ -227,14 +226,15 @@ class VoxelMap:
         self.blocks.revisions[: self.blocks.n] = self.blocks.revision
 
     def stats(self) -> dict[str, float]:
-        """Blocks, voxels known and occupied, frames integrated since construction, bytes of RAM."""
+        """Blocks, voxels known and occupied, frames integrated and points skipped since construction, bytes of RAM."""
         cells = self.blocks.cells[: self.blocks.n]
         return {
             "blocks": float(self.blocks.n),
             "known": float(np.count_nonzero(cells != UNKNOWN)),
             "occupied": float(np.count_nonzero(cells > 0)),
             "frames": float(self._n_frames),
-            "bytes": float(self.blocks.n_bytes() + self._words.nbytes + self._ends.nbytes + self._reach.nbytes),
+            "skipped": float(self._n_skipped),
+            "bytes": float(self.blocks.n_bytes() + self._marker.n_bytes()),
         }
 
     def save(self) -> LayerState:
@@ -243,9 +243,11 @@ class VoxelMap:
         params = {name: getattr(self, name) for name in PARAMS}
         if self.removal is not None:
             params["removal"] = asdict(self.removal)
+        if self.integrator != INTEGRATORS[0]:
+            params["integrator"] = self.integrator
         if self.payload is not None:
             params |= {"payload": self.payload.params(), "search": self.search.params()}
-            arrays |= self.payload.arrays(self.blocks)
+            arrays |= self.payload.arrays()
         return LayerState(self.kind, self.version, params, arrays)
 
     @classmethod
@@ -258,13 +260,14 @@ class VoxelMap:
         check_header(state, cls.kind, cls.version)
         params = dict(state.params)
         removal = checked_removal(cls.kind, params.pop("removal", None))
+        integrator = params.pop("integrator", INTEGRATORS[0])
         payload, search = params.pop("payload", None), params.pop("search", None)
         try:
             numbers: dict[str, Any] = checked_numbers(replace(state, params=params), PARAMS)
-            voxels = cls(**numbers, removal=removal)
+            voxels = cls(**numbers, removal=removal, integrator=integrator)
         except ValueError as error:
             raise InputError(f"layer {cls.kind!r}: {error}") from error
-        low, high = voxels._updates.min(axis=1)[1], voxels._updates.max(axis=1)[2]
+        low, high = voxels._marker.steps[2:]
         voxels.blocks = checked_pool(state, low=int(low), high=int(high), mapped=mapped)
         voxels.track_changes = is_tracked(voxels.blocks)
         if payload is not None:
@@ -288,34 +291,9 @@ class VoxelMap:
         if not (np.abs(origin) < limit).all():
             raise ValueError(f"the sensor must be within {limit:.0f} m of the map's origin, got {origin}")
 
-    def _make_room(self, n: int) -> None:
-        if len(self._ends) < n:
-            self._ends = np.empty((n, 4), dtype=np.int32)
-
-    def _open_grid(
-        self, n: int, origin: np.ndarray, *, padding: int
-    ) -> tuple[np.ndarray, tuple[int, int, int], np.ndarray]:
-        """(corner in blocks, shape in voxels, marks) of a grid over the first n end voxels and the origin."""
-        start = np.floor(origin / self.resolution).astype(np.int64)
-        low, high = box_of_ends(self._ends, n, start, padding)
-        x, y, z = (int(side) * SIDE for side in high - low + 1)
-        n_words = x * y * z // SIDE
-        if len(self._words) < n_words:
-            self._words = np.zeros(n_words, dtype=np.uint64)
-        return low, (x, y, z), self._words.view(np.uint8)
-
-    def _close_grid(self, low: np.ndarray, shape: tuple[int, int, int], stamp: float) -> None:
-        """Fold the marks into the blocks; the marks are zero again afterwards."""
-        x, y, z = shape
-        words = self._words[: x * y * z // SIDE].reshape(x, y, z // SIDE)
-        touched = touched_blocks(words, shape)
-        pool = self.blocks
-        pool.reserve(len(touched))
-        pool.revision += 1
+    def _close_frame(self, stamp: float) -> None:
         self._n_frames += 1
         if np.isnan(self.epoch):
             self.epoch = float(stamp)
-        arrays = (pool.table, pool.keys, pool.cells, pool.stamps, pool.revisions)
-        pool.n = fold(words, touched, low, arrays, self._updates, pool.n, float(stamp), pool.revision)
         if self.track_changes:
-            track_changes(pool, stamp - self.epoch)
+            track_changes(self.blocks, stamp - self.epoch)

@@ -1,0 +1,213 @@
+"""What one frame measured, marked in a local grid and folded into the blocks.
+
+The local grid covers the frame's box; where that would take more than `tile_bytes`, one tile of it after the other.
+Work is split among threads by disjoint ranges of pixels, rays or blocks, taken by kernels without the GIL from a pool
+of plain threads: numba's `prange` would compile every kernel twice, and its default threading layer must not be
+entered by two threads at once, as callers may be.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from embmem.geometry import invert_pose
+from embmem.maps.voxels.blocks import AXIS_LIMIT, SIDE, BlockPool
+from embmem.maps.voxels.integrate import FREE, HIT, byte_steps, fold, locate_blocks, touched_blocks
+from embmem.maps.voxels.project import PATCH, depth_ends, farthest_in_patches, mark_free, view_planes
+from embmem.maps.voxels.rays import distinct_rays, mark_ends, mark_rays, point_ends
+from embmem.maps.voxels.tiles import Tile, TiledRays, Tiling, mark_tiled_rays
+from embmem.observation import Observation
+
+INTEGRATORS = ("projective", "ends", "rays")
+
+
+class Marker:
+    """Integrates frames into blocks and keeps its scratch memory in between.
+
+    Args:
+        resolution: edge of a voxel [m].
+        max_range: [m]; of what is farther only the free space up to here is used.
+        steps: (hit, miss, low, high) log-odds.
+        threads: how many work on a frame; the result does not depend on it.
+    """
+
+    def __init__(
+        self, resolution: float, max_range: float, steps: tuple[float, float, float, float], threads: int
+    ) -> None:
+        self.resolution, self.max_range = float(resolution), float(max_range)
+        self.steps = byte_steps(*steps)
+        self.tile_bytes = 64 << 20
+        self.ends = np.empty((0, 4), dtype=np.int32)  # by flat index of the pixel: x, y, z, mark
+        self._words = np.zeros(0, dtype=np.uint64)  # the local grid's marks, all zero between frames
+        self._reach = np.empty((0, 0), dtype=np.float32)
+        self._points = np.empty((0, 3))
+        self._targets = np.empty((0, 3))
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def n_bytes(self) -> int:
+        """Bytes of RAM."""
+        return sum(a.nbytes for a in (self.ends, self._words, self._reach, self._points, self._targets))
+
+    def integrate_depth(self, blocks: BlockPool, observation: Observation, integrator: str) -> None:
+        """Integrate the depth image of an observation by one of `INTEGRATORS`."""
+        depth = observation.depth
+        if depth is None:
+            return
+        k, T = observation.intrinsics, np.ascontiguousarray(observation.T_map_camera, dtype=np.float64)
+        self._make_room(depth.size, with_points=integrator == "rays")
+        if self._reach.shape != depth.shape:
+            self._reach = np.empty(depth.shape, dtype=np.float32)
+        focal = (float(k.fx), float(k.fy), float(k.cx), float(k.cy))
+        # a surface point at least half a diagonal behind a voxel's centre is outside of the voxel
+        limits = (self.resolution, self.max_range, self.resolution * np.sqrt(3.0) / 2.0)
+        home = np.floor(T[:3, 3] / self.resolution).astype(np.int32)
+        points = self._points[: depth.size if integrator == "rays" else 0]
+        images = (self.ends, self._reach, points)
+        parts = self._split(depth_ends, depth.shape[0], depth, focal, T, limits, home, *images)
+        bounds, is_cut = _bounds(parts), any(part[3] > 0 for part in parts)
+        if integrator != "projective":
+            starts = T[None, :3, 3] / self.resolution
+            self._integrate_rays(blocks, bounds, starts, depth.size, observation.stamp, integrator == "rays")
+            return
+        # a pixel's rays spread by half a pixel around the one whose end voxel bounds the box
+        spread = self.max_range * 0.5 / min(k.fx, k.fy)
+        low, high = _blocks_of(bounds, padding=int(spread / self.resolution) + 1)
+        M = invert_pose(T)[:3]
+        M[:, 3] += M[:, :3] @ ((low * SIDE + 0.5) * self.resolution)
+        M[:, :3] *= self.resolution
+        patches = np.empty((-(-depth.shape[0] // PATCH), -(-depth.shape[1] // PATCH)), dtype=np.float32)
+        self._split(farthest_in_patches, len(patches), self._reach, patches)
+        planes = view_planes(M, focal, depth.shape, max(part[2] for part in parts))
+        view = (self._reach, patches, planes, focal, M)
+
+        def mark_space(marks: np.ndarray, tile: Tile, _: int) -> None:
+            inside = (*(int(tile[i] - SIDE * low[i]) for i in range(3)), *tile[3:])
+            self._split(mark_free, tile[3] // SIDE, marks, inside, *view)
+
+        tiling = Tiling(low, high, np.stack([low, low]), self.tile_bytes)
+        self._integrate(blocks, tiling, mark_space, depth.size, observation.stamp, (FREE, HIT) if is_cut else (HIT,))
+
+    def integrate_points(
+        self, blocks: BlockPool, points: np.ndarray, origins: np.ndarray, stamp: float, *, every_ray: bool
+    ) -> int:
+        """Integrate points (n, 3) [m] seen from origins (n, 3), or (1, 3) for all; how many were skipped."""
+        self._make_room(len(points), with_points=True)
+        farthest = AXIS_LIMIT * SIDE * self.resolution - 2.0 * self.max_range
+        is_usable = (np.abs(origins) < farthest).all(axis=1)
+        if not is_usable.any():
+            return len(points)
+        first = origins[is_usable.argmax()]
+        home = np.floor(first / self.resolution).astype(np.int32)
+        limits = (self.resolution, self.max_range, farthest)
+        arguments = (points, origins, limits, home, self.ends, self._points)
+        parts = self._split(point_ends, len(points), *arguments)
+        starts = np.where(is_usable[:, None], origins, first) / self.resolution
+        self._integrate_rays(blocks, _bounds(parts), starts, len(points), stamp, every_ray)
+        return int(sum(part[2] for part in parts))
+
+    def _integrate_rays(
+        self,
+        blocks: BlockPool,
+        bounds: tuple[np.ndarray, np.ndarray],
+        starts: np.ndarray,
+        n_ends: int,
+        stamp: float,
+        every_ray: bool,
+    ) -> None:
+        """Integrate the first n ends by one ray each, or one ray to each distinct end voxel."""
+        low, high = _blocks_of(bounds, padding=1)  # a ray that ends on a face may walk past it by one
+        home = np.floor(np.stack([starts.min(axis=0), starts.max(axis=0)]) / SIDE).astype(np.int64)
+        tiling = Tiling(low, high, home, self.tile_bytes)
+        targets, n = self._points[:n_ends], n_ends
+        if not every_ray:
+            starts, targets, n = self._distinct(tiling, starts, n_ends)
+        rays = TiledRays(tiling, starts, targets[:n], n, self._threads) if len(tiling) > 1 else None
+
+        def mark_space(marks: np.ndarray, tile: Tile, number: int) -> None:
+            if rays is None:
+                self._split(mark_rays, n, marks, tile, starts, targets)
+            else:
+                self._split(mark_tiled_rays, self._threads, marks, tile, *rays.arguments(number))
+
+        self._integrate(blocks, tiling, mark_space, n_ends, stamp, (HIT,) if every_ray else (FREE, HIT))
+
+    def _distinct(self, tiling: Tiling, starts: np.ndarray, n_ends: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """(starts, targets, how many) of one ray to the centre of each distinct end voxel."""
+        if len(self._targets) < n_ends:
+            self._targets = np.empty((n_ends, 3))
+        chosen = np.empty_like(starts)
+        n = 0
+        for _, tile in tiling:
+            marks = self._open(tile)
+            n = distinct_rays(marks, tile, self.ends[:n_ends], starts, n, self._targets, chosen)
+        return chosen if len(starts) > 1 else starts, self._targets, n
+
+    def _integrate(
+        self,
+        blocks: BlockPool,
+        tiling: Tiling,
+        mark_space: Callable[[np.ndarray, Tile, int], None],
+        n_ends: int,
+        stamp: float,
+        kinds: tuple[int, ...],
+    ) -> None:
+        """Mark free space, then the first n ends of these kinds, and fold the marks, tile by tile."""
+        blocks.revision += 1
+        for number, tile in tiling:
+            marks = self._open(tile)
+            mark_space(marks, tile, number)
+            for kind in kinds:
+                self._split(mark_ends, n_ends, marks, tile, self.ends, kind)
+            self._fold(blocks, tile, stamp)
+
+    def _open(self, tile: Tile) -> np.ndarray:
+        """The flat marks of a tile, all zero."""
+        n_words = tile[3] * tile[4] * tile[5] // SIDE
+        if len(self._words) < n_words:
+            self._words = np.zeros(n_words, dtype=np.uint64)
+        return self._words.view(np.uint8)
+
+    def _fold(self, blocks: BlockPool, tile: Tile, stamp: float) -> None:
+        """Fold the marks of a tile into the blocks; they are zero again afterwards."""
+        x, y, z = (side // SIDE for side in tile[3:])
+        words = self._words[: x * y * z * SIDE**2].reshape(x * SIDE, y * SIDE, z)
+        is_touched = np.empty((x, y, z), dtype=np.bool_)
+        self._split(touched_blocks, x, words, is_touched)
+        touched = np.argwhere(is_touched)
+        blocks.reserve(len(touched))
+        rows = np.empty(len(touched), dtype=np.int64)
+        arrays = (blocks.table, blocks.keys, blocks.cells, blocks.stamps, blocks.revisions)
+        low = np.array(tile[:3]) // SIDE
+        blocks.n = locate_blocks(touched, low, arrays, blocks.n, float(stamp), blocks.revision, rows)
+        self._split(fold, len(touched), words, touched, rows, blocks.cells, self.steps)
+
+    def _make_room(self, n: int, *, with_points: bool) -> None:
+        if len(self.ends) < n:
+            self.ends = np.empty((n, 4), dtype=np.int32)
+        if with_points and len(self._points) < n:
+            self._points = np.empty((n, 3))
+
+    def _split(self, kernel: Callable[..., Any], n: int, *arguments: Any) -> list[Any]:
+        """What the kernel returns for each range of 0 <= i < n, one a thread."""
+        if self._pool is None:
+            return [kernel(*arguments, 0, n)]
+        edges = [n * i // self._threads for i in range(self._threads + 1)]
+        waiting = [self._pool.submit(kernel, *arguments, a, b) for a, b in itertools.pairwise(edges)]
+        return [each.result() for each in waiting]
+
+
+def _bounds(parts: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high) voxel of all parts together."""
+    return np.min([part[0] for part in parts], axis=0), np.max([part[1] for part in parts], axis=0)
+
+
+def _blocks_of(bounds: tuple[np.ndarray, np.ndarray], *, padding: int) -> tuple[np.ndarray, np.ndarray]:
+    """(first, last) block of a box in voxels that grows by `padding` on each side."""
+    low, high = (bound.astype(np.int64) for bound in bounds)
+    return (low - padding) // SIDE, (high + padding) // SIDE
