@@ -22,11 +22,11 @@ def check_header(state: LayerState, kind: str, version: int) -> None:
         raise FileVersionError(f"layer {kind!r} is of version {state.version}, this embmem reads up to {version}")
 
 
-def checked_array(state: LayerState, name: str, dtype: DTypeLike, shape: tuple[int | None, ...]) -> np.ndarray:
-    """A copy of the array `name`; None in `shape` allows any length.
+def shaped_array(state: LayerState, name: str, dtype: DTypeLike, shape: tuple[int | None, ...]) -> np.ndarray:
+    """The array `name` as it lies, not read; None in `shape` allows any length.
 
     Raises:
-        InputError: if it is missing, of another type or shape, or holds a number that is not finite.
+        InputError: if it is missing, or of another type or shape.
     """
     array = state.arrays.get(name)
     if array is None:
@@ -35,6 +35,16 @@ def checked_array(state: LayerState, name: str, dtype: DTypeLike, shape: tuple[i
     if array.dtype != np.dtype(dtype) or not fits:
         wanted = f"{np.dtype(dtype)}{list(shape)}"
         raise InputError(f"array {name!r} of layer {state.kind!r} is {array.dtype}{list(array.shape)}, not {wanted}")
+    return array
+
+
+def checked_array(state: LayerState, name: str, dtype: DTypeLike, shape: tuple[int | None, ...]) -> np.ndarray:
+    """A copy of the array `name`; None in `shape` allows any length.
+
+    Raises:
+        InputError: if it is missing, of another type or shape, or holds a number that is not finite.
+    """
+    array = shaped_array(state, name, dtype, shape)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"array {name!r} of layer {state.kind!r} holds numbers that are not finite")
     return np.array(array, order="C")

@@ -21,7 +21,7 @@ N = 56  # voxels along the edge of the dense copy
 clouds = arrays(np.float64, st.tuples(st.integers(1, 12), st.just(3)), elements=st.floats(-2.0, 2.0, width=32))
 origins = arrays(np.float64, 3, elements=st.floats(-1.0, 1.0, width=32))
 frames = st.lists(st.tuples(clouds, origins), min_size=1, max_size=4)
-policies = st.sampled_from(["free", "solid"])
+policies = st.sampled_from(["free", "occupied"])
 reaches = st.sampled_from([0.25, 0.8, 1.6, 2.3])  # 1, 3.2, 6.4 and 9.2 voxels
 
 
@@ -91,7 +91,7 @@ def test_a_thing_that_left_leaves_no_trace() -> None:
 def test_unknown_space_is_as_solid_as_asked_for() -> None:
     voxels = VoxelMap(0.1)
     voxels.observe(wall_ahead(distance=2.0))
-    free, solid = EuclideanField(voxels), EuclideanField(voxels, unknown="solid")
+    free, solid = EuclideanField(voxels), EuclideanField(voxels, unknown="occupied")
     free.update()
     solid.update()
     behind_the_camera = np.array([[-0.55, 0.05, 1.05]])
@@ -167,7 +167,7 @@ def test_empty_maps_and_points_out_of_range_have_answers() -> None:
         assert np.isnan(distances[1:]).all()
     assert np.isnan(field.gradient(points)[1:]).all()
     assert len(field.distance(np.empty((0, 3)))) == 0
-    solid = EuclideanField(VoxelMap(), 1.0, unknown="solid")
+    solid = EuclideanField(VoxelMap(), 1.0, unknown="occupied")
     assert solid.distance(np.zeros((1, 3)))[0] == -1.0
 
 

@@ -108,6 +108,19 @@ class BlockPool:
         _fill_table(pool.table, pool.keys, pool.n)
         return pool
 
+    @classmethod
+    def in_place(
+        cls, keys: np.ndarray, cells: np.ndarray, stamps: np.ndarray, channels: dict[str, np.ndarray]
+    ) -> BlockPool:
+        """A pool of just these rows in these arrays, which are copied when the first new block needs room."""
+        pool = cls()
+        pool.keys, pool.cells, pool.stamps, pool.channels = keys, cells, stamps, channels
+        pool.revisions = np.zeros(len(keys), dtype=np.int64)
+        pool.reserve(len(keys))
+        pool.n = len(keys)
+        _fill_table(pool.table, pool.keys, pool.n)
+        return pool
+
     def add_channel(self, name: str, dtype: DTypeLike, shape: tuple[int, ...] = ()) -> np.ndarray:
         """The channel `name`, made of zeros if it is not there yet: (capacity, 512, *shape)."""
         if name not in self.channels:

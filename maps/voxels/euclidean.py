@@ -21,7 +21,7 @@ class EuclideanField:
     """Distances between voxel centres: exact, whatever the way on which the map became what it is.
 
     Outside of solid voxels the distance to the nearest solid one, > 0; inside, minus the distance to the nearest that
-    is not solid; so none is nearer to zero than one voxel. Solid is what is occupied, and with `unknown="solid"` what
+    is not solid; so none is nearer to zero than one voxel. Solid is what is occupied, and with `unknown="occupied"` what
     was never seen as well. What is farther than `max_distance` counts as `max_distance` away.
 
     The field holds what the map was at the last `update`. An update computes the blocks within `max_distance` of voxels
@@ -32,8 +32,8 @@ class EuclideanField:
     def __init__(self, voxels: VoxelMap, max_distance: float = 2.0, *, unknown: str = "free") -> None:
         if not voxels.resolution <= max_distance <= MAX_REACH * voxels.resolution:
             raise ValueError(f"max_distance must be 1 to {MAX_REACH} voxels, got {max_distance} m")
-        if unknown not in ("free", "solid"):
-            raise ValueError(f"unknown must be 'free' or 'solid', got {unknown!r}")
+        if unknown not in ("free", "occupied"):
+            raise ValueError(f"unknown must be 'free' or 'occupied', got {unknown!r}")
         self.voxels = voxels
         self.max_distance = max_distance
         self.unknown = unknown
@@ -59,7 +59,7 @@ class EuclideanField:
         is_changed[self._n_map :] = True
         rows = np.flatnonzero(is_changed)
         boxes = np.empty((len(rows), 2, 3), dtype=np.int64)
-        n = _update_masks(rows, source.keys, source.cells, self._masks, boxes, self.unknown == "solid")
+        n = _update_masks(rows, source.keys, source.cells, self._masks, boxes, self.unknown == "occupied")
         is_stale = np.zeros(field.n, dtype=np.bool_)
         _mark_stale(boxes[:n], field.table, field.keys, self._highest, is_stale, self._reach)
         first = self._add_blocks(source.keys[self._n_map : source.n])
