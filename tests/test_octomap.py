@@ -11,10 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from embmem.cli.main import main
 from embmem.errors import InputError
 from embmem.maps import VoxelMap
 from embmem.maps.voxels.blocks import UNKNOWN, VOLUME, BlockPool, pack
 from embmem.maps.voxels.octomap_files import read_octomap, read_scan_graph, write_octomap
+from embmem.memory import Memory
 
 HEADER = (
     "# Octomap OcTree {kind}file\n# (feel free to add / change comments, but leave the first line as it is!)\n#\n"
@@ -383,3 +385,11 @@ def test_damaged_graphs_are_refused(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"cut\.graph"):
             read_scan_graph(path)
+
+
+def test_the_command_line_exports_trees(tmp_path: Path) -> None:
+    voxels = map_of((3, [(0, 0, 0), (-1, 0, 1)], 2, False))
+    Memory([voxels]).save(tmp_path / "map.embmem")
+    assert main(["export", f"file={tmp_path}/map.embmem", f"out={tmp_path}/out", "formats=[bt,ot]"]) == 0
+    assert cells_of(read_octomap(tmp_path / "out" / "map.ot")) == cells_of(voxels)
+    assert states_of(cells_of(read_octomap(tmp_path / "out" / "map.bt"))) == states_of(cells_of(voxels))

@@ -57,7 +57,7 @@ def test_one_voxel_is_a_cube() -> None:
     assert mesh.is_watertight
     assert mesh.is_winding_consistent
     assert mesh.volume == pytest.approx(RES**3)
-    np.testing.assert_allclose(mesh.bounds, [[0, 0, 0], [RES, RES, RES]])
+    np.testing.assert_allclose(mesh.bounds, np.array([(0, 0, 0), (RES, RES, RES)]))
 
 
 def test_an_empty_map_has_an_empty_mesh() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from embmem.occupancy import find_occupancy, views
 from embmem.output import new_folder
 from embmem.records import Query
 
-HELP = """embmem export: write a saved map as PLY, map_server grid and picture
+HELP = """embmem export: write a saved map as PLY, map_server grid, picture and OctoMap tree
 
   embmem export file=room.embmem out=room
+  embmem export file=room.embmem out=octomap 'formats=[bt]'
   embmem export file=room.embmem out=picture 'formats=[png]' ceiling=1.6
 """
 
@@ -32,6 +34,7 @@ def run(cfg: DictConfig) -> None:
     """Write every format into a new folder, all of them or none."""
     writers: dict[str, Callable[[Path, Memory, DictConfig], None]] = {
         "ply": _ply, "map_server": _map_server, "png": _png,
+        "bt": partial(_octomap, "map.bt"), "ot": partial(_octomap, "map.ot"),
     }  # fmt: skip
     formats = list(cfg.formats) if OmegaConf.is_list(cfg.formats) else [cfg.formats]
     if not formats or not all(name in writers for name in formats):
@@ -53,6 +56,10 @@ def _ply(folder: Path, memory: Memory, cfg: DictConfig) -> None:
 def _map_server(folder: Path, memory: Memory, cfg: DictConfig) -> None:
     grid: Any = instantiate(cfg.grid)(find_occupancy(memory))
     write_map_server(folder, grid.cells, grid.origin, grid.resolution)
+
+
+def _octomap(name: str, folder: Path, memory: Memory, cfg: DictConfig) -> None:
+    instantiate(cfg.octomap)(folder / name, find_occupancy(memory))
 
 
 def _png(folder: Path, memory: Memory, cfg: DictConfig) -> None:

@@ -99,9 +99,11 @@ def write_octomap(path: Path | str, voxels: VoxelMap) -> None:
 
     Raises:
         ValueError: if `path` ends otherwise.
-        InputError: if something is known outside of OctoMap's 2^16 voxels an axis.
+        InputError: if something is known outside of OctoMap's 2^16 voxels an axis, or the layer is no `VoxelMap`.
     """
     path = Path(path)
+    if not isinstance(voxels, VoxelMap):
+        raise InputError(f"{path}: only a VoxelMap can be written as an OctoMap tree, not {type(voxels).__name__}")
     if path.suffix not in (".bt", ".ot"):
         raise ValueError(f"the name must end with .bt or .ot, got {path}")
     is_binary = path.suffix == ".bt"
