@@ -99,23 +99,24 @@ class Payload:
             epoch: stamp [s] that times in `seen` are relative to.
         """
         slots, rows, cells = self._group(pool, ends)
-        self.stamps.append(float(observation.stamp))
         channels = self.open_channels(pool)
+        self._write_times(channels, rows, cells, observation.stamp, epoch)
         if "colour" in channels and observation.rgb is not None:
             rgb = np.ascontiguousarray(observation.rgb, dtype=np.uint8).reshape(-1, 3)
             mix_colours(slots, rgb, rows, cells, channels["colour"], self.max_weight)
         if "labels" in channels and observation.semantic is not None:
             winners = vote(slots, observation.semantic.reshape(-1), self._own_labels(observation.labels), len(rows))
             count_votes(winners, rows, cells, channels["labels"])
-        if "seen" in channels:
-            keep_latest(channels["seen"], rows, cells, seconds_kept(observation.stamp, epoch))
-        if "keyframe" in channels:
-            keep_latest(channels["keyframe"], rows, cells, np.uint32(len(self.stamps)))
         if self.prototypes is not None and observation.instance is not None and observation.embeddings:
             in_order = sorted(observation.embeddings.items())
             ids = self.prototypes.assign(np.stack([vector for _, vector in in_order]), observation.stamp) + 1
             image, by_number = _dense(observation.instance, np.array([number for number, _ in in_order]), ids)
             replace_known(channels["prototype"], rows, cells, vote(slots, image, by_number, len(rows)))
+
+    def write_times(self, pool: BlockPool, ends: Int[np.ndarray, "n 4"], stamp: float, epoch: float) -> None:
+        """Write that the surfaces of a point cloud were measured at `stamp` [s]; see `write`."""
+        _, rows, cells = self._group(pool, ends)
+        self._write_times(self.open_channels(pool), rows, cells, stamp, epoch)
 
     def open_channels(self, pool: BlockPool) -> dict[str, np.ndarray]:
         """The arrays of the pool that hold the channels, by name."""
@@ -155,8 +156,10 @@ class Payload:
         return stamps | ({} if self.prototypes is None else self.prototypes.arrays())
 
     @classmethod
-    def from_state(cls, params: object, state: LayerState, pool: BlockPool) -> Payload:
+    def from_state(cls, params: object, state: LayerState, pool: BlockPool, *, mapped: bool = False) -> Payload:
         """The payload that was saved as `params`, with its arrays in `state` and its channels in `pool`.
+
+        With `mapped` the channels are not read: a number in them that means nothing is told as it is.
 
         Raises:
             InputError: if anything in it is missing, malformed or out of range.
@@ -181,8 +184,18 @@ class Payload:
             raise InputError(f"layer {state.kind!r}: {error}") from error
         payload.names = list(names)
         payload.stamps = array("d", checked_array(state, "frame_stamps", np.float64, (None,)).tolist())
-        payload._check_ranges(arrays)
+        if not mapped:
+            payload._check_ranges(arrays)
         return payload
+
+    def _write_times(
+        self, channels: dict[str, np.ndarray], rows: np.ndarray, cells: np.ndarray, stamp: float, epoch: float
+    ) -> None:
+        self.stamps.append(float(stamp))
+        if "seen" in channels:
+            keep_latest(channels["seen"], rows, cells, seconds_kept(stamp, epoch))
+        if "keyframe" in channels:
+            keep_latest(channels["keyframe"], rows, cells, np.uint32(len(self.stamps)))
 
     def _group(self, pool: BlockPool, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(slot of every pixel, block of every slot, cell of every slot)."""

@@ -129,7 +129,7 @@ class Search:
                     mean_score=float(score[at].mean()),
                     confidence=float(confidence(score[at].max(keepdims=True))[0]),
                     last_seen=float(seen[at].max()),
-                    label=payload.names[most] if most >= 0 else None,
+                    label=payload.names[most] if 0 <= most < len(payload.names) else None,
                 )
             )
         return Answer(_narrowed(instances, query), best)

@@ -116,6 +116,8 @@ class VoxelMap:
         cloud, latest = np.asarray(points, dtype=np.float64), float(np.max(stamp))
         self._n_skipped += self._marker.integrate_points(self.blocks, cloud, origins, latest, every_ray=every_ray)
         self._close_frame(latest)
+        if self.payload is not None:
+            self.payload.write_times(self.blocks, self._marker.ends[: len(cloud)], latest, self.epoch)
 
     def occupied(self) -> Float[np.ndarray, "n 3"]:
         """Centres of the occupied voxels [m], in a fixed order."""
@@ -271,7 +273,7 @@ class VoxelMap:
         voxels.blocks = checked_pool(state, low=int(low), high=int(high), mapped=mapped)
         voxels.track_changes = is_tracked(voxels.blocks)
         if payload is not None:
-            voxels.payload = Payload.from_state(payload, state, voxels.blocks)
+            voxels.payload = Payload.from_state(payload, state, voxels.blocks, mapped=mapped)
             voxels.search = Search.from_params(search, cls.kind)
         if state.version > 1 and checked_array(state, "epoch", np.float64, (None,)).size:
             voxels.epoch = float(state.arrays["epoch"][0])
