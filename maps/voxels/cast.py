@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from math import floor, sqrt
-from typing import Any, Literal, no_type_check
+from typing import Literal, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int
 from numba import njit
 
 from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, SIDE, UNKNOWN, find, pack
-from embmem.maps.voxels.summary import GAPS, SOLID, Voxels
+from embmem.maps.voxels.parallel import in_parts
+from embmem.maps.voxels.summary import GAPS, SOLID, Voxels, unpack_one
 
 NOTHING, OCCUPIED_VOXEL, UNKNOWN_VOXEL = 0, 1, 2  # what stopped a ray
-_FEW = 512  # points or rays that are not worth a thread
 _BATCH = 128  # points whose memory accesses may overlap
 
 
@@ -38,7 +35,7 @@ def read_points(voxels: Voxels, points: Float[np.ndarray, "n 3"], *, threads: in
     def read(part: slice) -> None:
         _read_points(pool.table, pool.keys, pool.cells, points[part], voxels.resolution, values[part])
 
-    _in_parts(read, len(points), threads)
+    in_parts(read, len(points), threads)
     return values
 
 
@@ -75,7 +72,7 @@ def cast_hits(
         answers = (distances[part], found[part], states[part])
         _cast_rays(blocks, origins[part], directions[part], max_range / resolution, resolution, stops, answers)
 
-    _in_parts(cast, n, threads)
+    in_parts(cast, n, threads)
     centres = (found + 0.5) * resolution
     centres[states == NOTHING] = np.nan
     return RayHits(distances, centres, states)
@@ -92,19 +89,6 @@ def _check_rays(origins: np.ndarray, directions: np.ndarray, max_range: float, l
             f"rays need origins within {limit} m and finite directions of some length, "
             f"got ray {bad} from {origins[bad]} along {directions[bad]}"
         )
-
-
-def _in_parts(work: Callable[[slice], Any], n: int, threads: int) -> None:
-    """Do the work on slices of 0..n; what it writes does not depend on how they are cut."""
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
-    n_parts = min(threads, 1 + n // _FEW)
-    if n_parts == 1:
-        work(slice(0, n))
-        return
-    cuts = np.linspace(0, n, n_parts + 1).astype(int).tolist()
-    with ThreadPoolExecutor(n_parts) as executor:
-        list(executor.map(work, [slice(a, b) for a, b in pairwise(cuts)]))
 
 
 @no_type_check
@@ -287,7 +271,7 @@ def _walk_block(blocks, block, walk, entry, reach, stops):
 
 @no_type_check
 @njit(cache=True)
-def list_voxels(rows, coordinates, cells, lowest, highest):
+def list_voxels(rows, keys, cells, lowest, highest):
     """((n, 3) voxels, (n,) blocks) of all voxels with lowest <= byte <= highest, in the order of `rows`."""
     n = 0
     for row in rows:
@@ -297,11 +281,12 @@ def list_voxels(rows, coordinates, cells, lowest, highest):
     blocks = np.empty(n, dtype=np.int64)
     n = 0
     for row in rows:
+        x, y, z = unpack_one(keys[row])
         for i in range(cells.shape[1]):
             if lowest <= cells[row, i] <= highest:
-                voxels[n, 0] = coordinates[row, 0] * SIDE + i // (SIDE * SIDE)
-                voxels[n, 1] = coordinates[row, 1] * SIDE + i // SIDE % SIDE
-                voxels[n, 2] = coordinates[row, 2] * SIDE + i % SIDE
+                voxels[n, 0] = x * SIDE + i // (SIDE * SIDE)
+                voxels[n, 1] = y * SIDE + i // SIDE % SIDE
+                voxels[n, 2] = z * SIDE + i % SIDE
                 blocks[n] = row
                 n += 1
     return voxels, blocks

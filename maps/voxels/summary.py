@@ -8,10 +8,22 @@ from typing import Protocol, no_type_check, runtime_checkable
 import numpy as np
 from numba import njit
 
-from embmem.maps.voxels.blocks import UNKNOWN, BlockPool
+from embmem.maps.voxels.blocks import AXIS_BITS, AXIS_LIMIT, UNKNOWN, BlockPool
 
 SOLID = 1  # the block holds an occupied voxel
 GAPS = 2  # the block holds an unknown voxel
+
+
+@no_type_check
+@njit(cache=True, inline="always")
+def unpack_one(key):
+    """The block coordinates of one packed key."""
+    mask = (1 << AXIS_BITS) - 1
+    return (
+        (key >> (2 * AXIS_BITS)) - AXIS_LIMIT,
+        ((key >> AXIS_BITS) & mask) - AXIS_LIMIT,
+        (key & mask) - AXIS_LIMIT,
+    )
 
 
 @runtime_checkable
@@ -31,6 +43,7 @@ class BlockSummary:
     def __init__(self) -> None:
         self._pool: weakref.ref[BlockPool] | None = None
         self._revision, self._n = -1, 0
+        self.box = np.zeros((2, 3), dtype=np.int64)  # lowest and highest coordinates of blocks, inclusive
         self._allocate(0)
 
     def of(self, pool: BlockPool) -> BlockSummary:
@@ -42,8 +55,10 @@ class BlockSummary:
         if len(self.flags) < pool.n:
             self._allocate(len(pool.keys))
             self._n = 0
-        arrays = (self.n_occupied, self.n_free, self.lowest, self.highest, self.flags)
-        _summarise(pool.cells[: pool.n], pool.revisions, self._revision, self._n, arrays)
+        if self._n == 0:
+            self.box[:] = [AXIS_LIMIT], [-AXIS_LIMIT - 1]
+        arrays = (self.n_occupied, self.n_free, self.lowest, self.highest, self.flags, self.box)
+        _summarise(pool.cells[: pool.n], pool.keys, pool.revisions, self._revision, self._n, arrays)
         self._revision, self._n = pool.revision, pool.n
         return self
 
@@ -57,12 +72,17 @@ class BlockSummary:
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def _summarise(cells, revisions, since, n_before, arrays):
+def _summarise(cells, keys, revisions, since, n_before, arrays):
     """Renew the rows that are new or changed after revision `since`."""
-    n_occupied, n_free, lowest, highest, flags = arrays
+    n_occupied, n_free, lowest, highest, flags, box = arrays
     for row in range(len(cells)):
         if row < n_before and revisions[row] <= since:
             continue
+        if row >= n_before:
+            coordinates = unpack_one(keys[row])
+            for axis in range(3):
+                box[0, axis] = min(box[0, axis], coordinates[axis])
+                box[1, axis] = max(box[1, axis], coordinates[axis])
         occupied, known, low, high = 0, 0, np.int8(127), UNKNOWN
         for i in range(cells.shape[1]):
             cell = cells[row, i]

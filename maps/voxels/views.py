@@ -14,7 +14,7 @@ from numba import njit
 
 from embmem.errors import import_extra
 from embmem.maps.voxels import morton
-from embmem.maps.voxels.blocks import SIDE, find, pack, unpack
+from embmem.maps.voxels.blocks import SIDE, find, pack
 from embmem.maps.voxels.cast import cell_index, list_voxels
 from embmem.maps.voxels.voxel_map import VoxelMap
 
@@ -98,7 +98,7 @@ def to_open3d_mesh(voxels: VoxelMap) -> Any:
 def _occupied(voxels: VoxelMap) -> tuple[np.ndarray, np.ndarray]:
     """((n, 3) occupied voxels, rows of their blocks), in Morton order of the blocks."""
     pool = voxels.blocks
-    return list_voxels(pool.order(), unpack(pool.keys[: pool.n]), pool.cells, 1, 127)
+    return list_voxels(pool.order(), pool.keys, pool.cells, 1, 127)
 
 
 @no_type_check

@@ -7,22 +7,24 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
 
 from embmem.errors import InputError
 from embmem.maps.states import check_header, checked_array, checked_numbers
-from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, UNKNOWN, BlockPool, unpack
+from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, BlockPool
 from embmem.maps.voxels.cast import cast_hits, list_voxels, read_points
+from embmem.maps.voxels.extent import bounds, volumes
 from embmem.maps.voxels.flips import is_tracked, track_changes
 from embmem.maps.voxels.marker import INTEGRATORS, Marker
+from embmem.maps.voxels.nearest import nearest
 from embmem.maps.voxels.payload import Payload
 from embmem.maps.voxels.readings import Readings
+from embmem.maps.voxels.regions import State, closest, in_box, in_frustum, in_radius
 from embmem.maps.voxels.removal import Removal, checked_removal
 from embmem.maps.voxels.resample import moved_blocks
 from embmem.maps.voxels.saved import checked_pool, saved_arrays
 from embmem.maps.voxels.semantic import Answer, Search, to_hits
 from embmem.maps.voxels.summary import BlockSummary
-from embmem.observation import Observation
+from embmem.observation import Intrinsics, Observation
 from embmem.protocols import Deformation, LayerState
 from embmem.records import Hit, Query
 
@@ -70,7 +72,6 @@ class VoxelMap:
         steps = (self.hit, self.miss, self.low, self.high)
         self._marker = Marker(self.resolution, self.max_range, steps, self.threads)
         self._summary = BlockSummary()
-        self._tree: tuple[int, cKDTree] | None = None
         self._n_frames = 0
         self._n_skipped = 0
         if self.track_changes:
@@ -129,7 +130,7 @@ class VoxelMap:
 
     def log_odds(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """Log-odds of occupancy at the points [m], NaN where nothing is known; occupied is > 0."""
-        return read_points(self, points)
+        return read_points(self, points, threads=self.threads)
 
     def cast(
         self,
@@ -146,20 +147,42 @@ class VoxelMap:
         Raises:
             ValueError: if a direction has no length, a number is not finite or an origin is out of range.
         """
-        return cast_hits(self, origins, directions, max_range, unknown=unknown).distances
+        return cast_hits(self, origins, directions, max_range, unknown=unknown, threads=self.threads).distances
 
     def nearest_occupied(
         self, points: Float[np.ndarray, "n 3"]
     ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
         """(centre, distance) [m] of the occupied voxel nearest to each point; NaN and inf on an empty map."""
-        centres = self.occupied() if self._tree is None or self._tree[0] != self.blocks.revision else None
-        if centres is not None:
-            self._tree = (self.blocks.revision, cKDTree(centres))
-        tree = self._tree[1] if self._tree is not None else cKDTree(np.empty((0, 3)))
-        if tree.n == 0:
-            return np.full((len(points), 3), np.nan), np.full(len(points), np.inf)
-        distances, index = tree.query(points)
-        return tree.data[index], distances
+        centres, distances = nearest(self, points, threads=self.threads)
+        return centres[:, 0], distances[:, 0]
+
+    def in_box(
+        self, low: Float[np.ndarray, "3"], high: Float[np.ndarray, "3"], *, state: State = "occupied"
+    ) -> Float[np.ndarray, "n 3"]:
+        """Centres [m] of the voxels whose centre is in the box, in the order of `occupied` (see `regions.in_box`)."""
+        return in_box(self, low, high, state=state)
+
+    def in_radius(
+        self, centre: Float[np.ndarray, "3"], radius: float, *, state: State = "occupied"
+    ) -> Float[np.ndarray, "n 3"]:
+        """Centres [m] of the voxels at most `radius` from `centre` [m] (see `regions.in_radius`)."""
+        return in_radius(self, centre, radius, state=state)
+
+    def in_frustum(
+        self,
+        T_map_camera: Float[np.ndarray, "4 4"],
+        intrinsics: Intrinsics,
+        *,
+        near: float = 0.0,
+        far: float,
+        state: State = "occupied",
+    ) -> Float[np.ndarray, "n 3"]:
+        """Centres [m] of the voxels that a camera has in its image, hidden or not (see `regions.in_frustum`)."""
+        return in_frustum(self, T_map_camera, intrinsics, near=near, far=far, state=state)
+
+    def bounds(self) -> Float[np.ndarray, "2 3"] | None:
+        """(low, high) corners [m] of the smallest box around all known voxels; None if nothing is known."""
+        return bounds(self)
 
     def query(self, query: Query) -> list[Hit]:
         """Things by `text`, `embedding` or `entity` (see `find`), else occupied voxels nearest to `query.near`."""
@@ -173,22 +196,23 @@ class VoxelMap:
             return to_hits(self.find(query), self.kind)
         if query.near is None:
             return []
-        centres, rows = self._centres(1, 127)
-        stamps = self.blocks.stamps[rows]
-        distances = np.linalg.norm(centres - query.near, axis=1)
-        match = (distances <= query.radius) & (query.since <= stamps) & (stamps < query.until)
-        best = np.flatnonzero(match)[np.argsort(distances[match], kind="stable")][: query.k]
-        odds = self.log_odds(centres[best])
+        stamps = self.blocks.stamps
+
+        def is_in_time(rows: np.ndarray) -> np.ndarray:
+            return (query.since <= stamps[rows]) & (stamps[rows] < query.until)
+
+        centres, distances, rows = closest(self, query.near, query.radius, query.k, is_in_time)
+        odds = self.log_odds(centres)
         return [
             Hit(
-                score=-float(distances[i]),
-                why=f"occupied voxel {distances[i]:.2f} m away",
+                score=-float(distance),
+                why=f"occupied voxel {distance:.2f} m away",
                 layer=self.kind,
-                stamp=float(stamps[i]),
-                position=centres[i],
+                stamp=float(stamps[row]),
+                position=centre,
                 detail={"log_odds": float(value)},
             )
-            for i, value in zip(best, odds, strict=True)
+            for centre, distance, row, value in zip(centres, distances, rows, odds, strict=True)
         ]
 
     def find(self, query: Query) -> Answer:
@@ -228,12 +252,10 @@ class VoxelMap:
         self.blocks.revisions[: self.blocks.n] = self.blocks.revision
 
     def stats(self) -> dict[str, float]:
-        """Blocks, voxels known and occupied, frames integrated and points skipped since construction, bytes of RAM."""
-        cells = self.blocks.cells[: self.blocks.n]
+        """Blocks, voxels and volumes [m^3] by state, frames and skipped points since construction, bytes of RAM."""
         return {
             "blocks": float(self.blocks.n),
-            "known": float(np.count_nonzero(cells != UNKNOWN)),
-            "occupied": float(np.count_nonzero(cells > 0)),
+            **volumes(self),
             "frames": float(self._n_frames),
             "skipped": float(self._n_skipped),
             "bytes": float(self.blocks.n_bytes() + self._marker.n_bytes()),
@@ -284,8 +306,7 @@ class VoxelMap:
     def _centres(self, lowest: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
         """(centres (n, 3) [m], rows of their blocks) of the voxels with a byte in [lowest, highest]."""
         pool = self.blocks
-        coordinates = unpack(pool.keys[: pool.n])
-        voxels, rows = list_voxels(pool.order(), coordinates, pool.cells, lowest, highest)
+        voxels, rows = list_voxels(pool.order(), pool.keys, pool.cells, lowest, highest)
         return (voxels + 0.5) * self.resolution, rows
 
     def _check_origin(self, origin: np.ndarray) -> None:
