@@ -78,6 +78,44 @@ def test_a_large_maze_matches_dijkstra() -> None:
     assert np.isfinite(ours).mean() > 0.4
 
 
+@given(masks, st.data())
+def test_the_order_of_the_sources_changes_no_bit(blocked: np.ndarray, data: st.DataObject) -> None:
+    h, w = blocked.shape
+    cell = st.tuples(st.integers(0, h - 1), st.integers(0, w - 1))
+    sources = data.draw(st.lists(cell, min_size=1, max_size=6))
+    shuffled = data.draw(st.permutations(sources))
+    ours = distance_field(blocked, np.array(sources), 0.05)
+    assert ours.tobytes() == distance_field(blocked, np.array(shuffled), 0.05).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["point", "row", "column", "diagonal", "everywhere"])
+def test_sources_in_a_line_among_boxes_match_dijkstra(kind: str) -> None:
+    rng = np.random.default_rng(7)
+    blocked = np.zeros((90, 110), dtype=bool)
+    for r, c, h, w in rng.integers((0, 0, 1, 1), (90, 110, 16, 16), size=(25, 4)):
+        blocked[r : r + h, c : c + w] = True
+    line = np.arange(90)
+    sources = {
+        "point": np.array([[0, 0]]),
+        "row": np.stack([0 * line + 40, line], axis=1),
+        "column": np.stack([line, 0 * line + 55], axis=1),
+        "diagonal": np.stack([line, line], axis=1),
+        "everywhere": np.argwhere(~blocked),
+    }[kind]
+    ours = distance_field(blocked, sources, 1.0)
+    flat = sources[:, 0] * 110 + sources[:, 1]
+    graph = cell_graph(blocked, {(int(r), int(c)) for r, c in sources})
+    expected = dijkstra(graph, indices=flat, min_only=True).reshape(blocked.shape)
+    np.testing.assert_allclose(ours, expected, rtol=1e-11)
+
+
+def test_a_way_may_wind_through_half_a_million_cells() -> None:
+    blocked = np.zeros((1001, 1001), dtype=bool)
+    blocked[1::4, :-1], blocked[3::4, 1:] = True, True
+    far = distance_field(blocked, np.array([[0, 0]]), 1.0)
+    assert far[1000, 1000] == pytest.approx(501 * 1000 + 1000, rel=1e-12)
+
+
 def test_around_a_wall() -> None:
     """
     S # G
