@@ -42,7 +42,7 @@ def with_occupied(voxels: np.ndarray, resolution: float) -> VoxelMap:
     for block in np.unique(voxels // 8, axis=0):
         centres = (voxels[(voxels // 8 == block).all(axis=1)] + 0.5) * resolution
         for centre in centres:
-            result.integrate(centre[None], centre)
+            result.integrate(centre[None], centre + 0.2 * resolution)
     return result
 
 
@@ -262,7 +262,7 @@ def test_regions_of_changes_are_26_connected(came: np.ndarray, went: np.ndarray)
     grids[1] &= ~grids[0]
     voxels = VoxelMap(1.0, track_changes=True, max_range=100.0)
     every = np.argwhere(np.ones(shape, bool))
-    voxels.integrate((every + 0.5).astype(float), np.array([0.5, 0.5, 0.5]), stamp=0.0)  # creates the blocks
+    voxels.integrate((every + 0.5).astype(float), np.array([0.6, 0.5, 0.5]), stamp=0.0)  # creates the blocks
     channels, pool = voxels.blocks.channels, voxels.blocks
     for grid, state in zip(grids, (2, 1), strict=True):
         for v in np.argwhere(grid):

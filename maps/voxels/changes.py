@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numba import njit
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from embmem.maps.voxels.blocks import AXIS_LIMIT, SIDE, find, pack, unpack
 from embmem.maps.voxels.cast import cell_index
 from embmem.maps.voxels.flips import CHANNELS, OCCUPIED
+from embmem.maps.voxels.instances import cluster
 from embmem.maps.voxels.voxel_map import VoxelMap
 from embmem.records import Hit, Query
 
@@ -96,7 +94,7 @@ def change_hits(voxels: VoxelMap, query: Query) -> list[Hit]:
     of its last flip.
     """
     found = changes(voxels, query.since, query.until)
-    regions = _regions(found.voxels, found.appeared)
+    regions = _regions(voxels, found)
     hits = [_region_hit(voxels, found, members) for members in regions]
     if query.near is not None:
         near = query.near
@@ -122,15 +120,14 @@ def _region_hit(voxels: VoxelMap, found: Changes, members: Int[np.ndarray, " m"]
     )
 
 
-def _regions(voxels: Int[np.ndarray, "n 3"], appeared: Bool[np.ndarray, " n"]) -> list[Int[np.ndarray, " m"]]:
+def _regions(voxels: VoxelMap, found: Changes) -> list[Int[np.ndarray, " m"]]:
     """The 26-connected groups of voxels that changed the same way, as indices."""
-    if len(voxels) == 0:
-        return []
-    pairs = cKDTree(voxels).query_pairs(1.5, p=np.inf, output_type="ndarray")
-    pairs = pairs[appeared[pairs[:, 0]] == appeared[pairs[:, 1]]]
-    graph = coo_matrix((np.ones(len(pairs), dtype=np.bool_), pairs.T), shape=(len(voxels), len(voxels)))
-    _, label = connected_components(graph, directed=False)
-    return np.split(np.argsort(label, kind="stable"), np.cumsum(np.bincount(label))[:-1])
+    regions = []
+    for members in (np.flatnonzero(found.appeared), np.flatnonzero(~found.appeared)):
+        rows, cells = locate(voxels, found.positions[members])
+        label = cluster(voxels.blocks, rows, cells)
+        regions += np.split(members[np.argsort(label, kind="stable")], np.cumsum(np.bincount(label))[:-1])
+    return [members for members in regions if len(members)]
 
 
 def _position(hit: Hit) -> np.ndarray:
