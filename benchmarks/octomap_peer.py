@@ -50,7 +50,7 @@ class OctoMapDriver:
         return seconds / len(rays), np.fromfile(folder / "ends", dtype=np.float32).reshape(-1, 3)
 
     def files(self, tree: Path, folder: Path) -> Any:
-        """Seconds on the clock `read_ot`, `write_ot`, `write_bt` and `read_bt`; `bytes` of the tree in RAM."""
+        """CPU seconds `read_ot`, `write_ot`, `write_bt` and `read_bt`; `bytes` of the tree in RAM."""
         return self._run("files", tree, folder / "again")
 
     def _run(self, *arguments: object) -> Any:

@@ -1,5 +1,5 @@
 // Times OctoMap's own library on the inputs of benchmarks/voxels.py. The last line of the output is one JSON object;
-// seconds of CPU, save of files, which are seconds on the clock.
+// times are seconds of CPU.
 //
 //   driver insert FRAMES RESOLUTION MAX_RANGE DISCRETIZE OUT.ot    insert every frame, then write the tree
 //   driver search MAP.ot POINTS OUT       state of the voxel at each point: -1 unknown, 0 free, 1 occupied
@@ -23,15 +23,11 @@
 using octomap::OcTree;
 using octomap::point3d;
 
-static double now(clockid_t clock) {
+static double cpu() {
   timespec t;
-  clock_gettime(clock, &t);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return t.tv_sec + 1e-9 * t.tv_nsec;
 }
-
-static double cpu() { return now(CLOCK_PROCESS_CPUTIME_ID); }
-
-static double wall() { return now(CLOCK_MONOTONIC); }
 
 template <class T> static std::vector<T> read_all(const char *path) {
   std::ifstream in(path, std::ios::binary);
@@ -108,17 +104,17 @@ static int cast(char **args) {
 static int files(char **args) {
   const std::string out = args[1];
   const size_t heap = mallinfo2().uordblks + mallinfo2().hblkhd;
-  double t[5] = {wall()};
+  double t[5] = {cpu()};
   const auto tree = read_tree(args[0]);
-  t[1] = wall();
+  t[1] = cpu();
   const size_t bytes = mallinfo2().uordblks + mallinfo2().hblkhd - heap;
   tree->write(out + ".ot");
-  t[2] = wall();
+  t[2] = cpu();
   tree->writeBinary(out + ".bt");  // makes every node free or occupied, so it comes last
-  t[3] = wall();
+  t[3] = cpu();
   OcTree again(0.1);
   again.readBinary(out + ".bt");
-  t[4] = wall();
+  t[4] = cpu();
   std::cout << "{\"read_ot\": " << t[1] - t[0] << ", \"write_ot\": " << t[2] - t[1] << ", \"write_bt\": " << t[3] - t[2]
             << ", \"read_bt\": " << t[4] - t[3] << ", \"bytes\": " << bytes << "}" << std::endl;
   return 0;
