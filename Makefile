@@ -25,7 +25,7 @@ $(VENV)/run.stamp: $(BIN)/activate pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(INSTALL) --editable '.[dev,recon]'
+	$(INSTALL) --editable '.[dev,recon,cuda,text,bench]'
 	@touch $@
 
 demo: $(VENV)/run.stamp
@@ -43,6 +43,11 @@ test: check
 benchmark: $(VENV)/dev.stamp
 	@mkdir -p benchmarks/results
 	$(BIN)/python benchmarks/rendering.py --json benchmarks/results/rendering.json
+	$(BIN)/python benchmarks/voxels.py --json benchmarks/results/voxels.json
+	$(BIN)/python benchmarks/grids.py --json benchmarks/results/grids.json
+	$(BIN)/python benchmarks/semantic.py --json benchmarks/results/semantic.json
+	$(BIN)/python benchmarks/motion.py --json benchmarks/results/motion.json
+	$(BIN)/python benchmarks/gpu.py --json benchmarks/results/gpu.json
 	$(BIN)/python benchmarks/evaluation.py --json benchmarks/results/evaluation.json
 	@if [ -f "$(VECTORS)" ]; then \
 	  $(BIN)/python benchmarks/metric_conformance.py "$(VECTORS)" --json benchmarks/results/metric_conformance.json; \
