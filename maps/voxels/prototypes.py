@@ -86,6 +86,7 @@ class PrototypeTable:
         for i in np.flatnonzero(ids < 0):
             ids[i], moves_mean[i] = self._newcomer(units[i], n_before)
         self._average(units[moves_mean], ids[moves_mean])
+        np.add.at(self._count, ids[~moves_mean], 1)
         self._last_seen[ids] = np.maximum(self._last_seen[ids], stamp)
         return ids
 
@@ -144,6 +145,41 @@ class PrototypeTable:
         table._mean[: table.n], table._direction[: table.n] = mean, mean / length[:, None]
         table._count[: table.n], table._last_seen[: table.n] = count, last_seen
         return table
+
+    def absorb(self, other: PrototypeTable) -> Int[np.ndarray, " n"]:
+        """The ids that the prototypes of another table have here: of the one they are alike, else a new one.
+
+        What finds the table full is counted with the most similar prototype without moving its mean.
+
+        Raises:
+            ValueError: if the other table's embeddings are of another length.
+        """
+        if other.dim != self.dim:
+            raise ValueError(f"embeddings must be of length {self.dim}, got {other.dim}")
+        ids = np.full(other.n, -1, dtype=np.int64)
+        if self.n and other.n:
+            cosines = other.direction @ self.direction.T
+            ids = np.where(cosines.max(axis=1) >= self.merge_cosine, cosines.argmax(axis=1), ids)
+        new = np.flatnonzero(ids < 0)
+        new, crowded = np.split(new, [self.capacity - self.n])
+        ids[new] = self.n + np.arange(len(new))
+        self._last_seen[ids[new]] = -np.inf
+        self._direction[ids[new]] = other.direction[new]
+        self.n += len(new)
+        moving = ids >= 0
+        if len(crowded):
+            ids[crowded] = (other.direction[crowded] @ self.direction.T).argmax(axis=1)
+        changed = np.unique(ids[moving])
+        sums = np.zeros((self.n, self.dim))
+        sums[changed] = self._mean[changed] * self._count[changed, None].astype(np.float64)
+        np.add.at(sums, ids[moving], other.mean[moving] * other.count[moving, None].astype(np.float64))
+        counts = self._count[: self.n] + np.bincount(ids[moving], other.count[moving], minlength=self.n)
+        self._mean[changed] = sums[changed] / counts[changed, None]
+        self._direction[changed] = self._mean[changed] / np.linalg.norm(self._mean[changed], axis=1, keepdims=True)
+        np.add.at(self._count, ids, other.count)
+        np.maximum.at(self._last_seen, ids, other.last_seen)
+        self.n_crowded += len(crowded)
+        return ids
 
     def _newcomer(self, unit: np.ndarray, n_before: int) -> tuple[int, bool]:
         """(id, whether it moves the mean) of a unit vector that is like none of the first `n_before` prototypes."""

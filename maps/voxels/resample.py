@@ -2,78 +2,133 @@
 
 from __future__ import annotations
 
-from math import floor
+from math import ceil, floor
 from typing import no_type_check
 
 import numpy as np
+from jaxtyping import Float
 from numba import njit
 
-from embmem.maps.voxels.blocks import AXIS_LIMIT, SIDE, UNKNOWN, BlockPool, insert, pack, unpack
+from embmem.maps.voxels.blocks import AXIS_LIMIT, SIDE, UNKNOWN, VOLUME, BlockPool, insert, pack, unpack
 from embmem.maps.voxels.cast import cell_index
 
 _MAX_NEW = 27  # a cube of 8 voxels, however it is turned, meets at most 3 blocks along an axis
+_CHUNK = 4096  # blocks whose channels are copied at once
 
 
-def moved_blocks(pool: BlockPool, T_new_old: np.ndarray, resolution: float) -> BlockPool:
-    """A new pool with block i moved by the rigid `T_new_old[i]` (n, 4, 4); where blocks meet, the higher byte wins.
+def moved_blocks(pool: BlockPool, T_new_old: Float[np.ndarray, "n 4 4"], resolution: float) -> BlockPool:
+    """A new pool with block i moved by the rigid `T_new_old[i]`.
 
-    Asking for every new voxel where it came from leaves no holes, which moving the old voxels would.
+    Where blocks meet, the higher byte wins, of equal ones the first in Morton order; the channels come with it. Asking
+    for every new voxel where it came from leaves no holes, which moving the old voxels would.
+
+    Raises:
+        ValueError: if a block moves out of the range of keys.
     """
-    moved = BlockPool()
+    moved, order = BlockPool(), pool.order()
     coordinates = unpack(pool.keys[: pool.n])
     if pool.n and np.abs(coordinates).max() + np.abs(T_new_old[:, :3, 3]).max() / (resolution * SIDE) > AXIS_LIMIT / 2:
         raise ValueError("the deformation moves voxels out of the range of block keys")
-    for row in pool.order():  # blocks, not voxels: a few thousand
-        T_voxels = T_new_old[row].copy()
-        T_voxels[:3, 3] /= resolution
-        inverse = np.linalg.inv(T_voxels)
-        moved.reserve(_MAX_NEW)
-        moved.n = _move_block(
-            coordinates[row], pool.cells[row], pool.stamps[row], T_voxels, inverse, _arrays(moved), moved.n
-        )
+    T_voxels = np.array(T_new_old, dtype=np.float64)
+    T_voxels[:, :3, 3] /= resolution
+    inverse = np.linalg.inv(T_voxels)
+    sources = np.zeros((0, VOLUME), dtype=np.int64)  # 1 + the place of a voxel in the old pool
+    done = 0
+    while done < pool.n:
+        n_room = 2 * (pool.n - done) + _MAX_NEW
+        moved.reserve(n_room)
+        if pool.channels and len(sources) < moved.n + n_room:
+            larger = np.zeros((max(len(moved.keys), moved.n + n_room), VOLUME), dtype=np.int64)
+            larger[: moved.n] = sources[: moved.n]
+            sources = larger
+        old = (coordinates, pool.cells, pool.stamps)
+        new = (moved.table, moved.keys, moved.cells, moved.stamps)
+        done, moved.n = _move_blocks(order, done, old, T_voxels, inverse, new, sources, moved.n, moved.n + n_room)
     moved.revisions[: moved.n] = moved.revision
+    for name, channel in pool.channels.items():
+        old_rows = channel[: pool.n].reshape(pool.n * VOLUME, *channel.shape[2:])
+        target = moved.add_channel(name, channel.dtype, channel.shape[2:])
+        for start in range(0, moved.n, _CHUNK):
+            rows = slice(start, min(start + _CHUNK, moved.n))
+            known = sources[rows] > 0
+            target[rows][known] = old_rows[sources[rows][known] - 1]
     return moved
-
-
-def _arrays(pool: BlockPool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    return pool.table, pool.keys, pool.cells, pool.stamps
 
 
 @no_type_check
 @njit(cache=True)
-def _move_block(coordinate, values, stamp, T, inverse, arrays, n):
+def _move_blocks(order, done, old, T, inverse, new, sources, n, room):
+    """Write blocks from order[done] on while there is room; returns how many are done and the number of new blocks."""
+    coordinates, cells, stamps = old
+    while done < len(order) and n + _MAX_NEW <= room:
+        row = order[done]
+        n = _move_block(coordinates[row], row, cells[row], stamps[row], T[row], inverse[row], new, sources, n)
+        done += 1
+    return done, n
+
+
+@no_type_check
+@njit(cache=True)
+def _move_block(coordinate, row, values, stamp, T, inverse, new, sources, n):
     """Write one block, turned and shifted by T (in voxels), into the arrays; returns the new number of blocks."""
-    table, keys, cells, stamps = arrays
-    R = np.ascontiguousarray(T[:3, :3])
-    centre = R @ (coordinate * SIDE + SIDE / 2.0) + T[:3, 3]
-    half = np.abs(R).sum(axis=1) * (SIDE / 2.0)
-    low = np.floor(centre - half - 0.5).astype(np.int64)
-    high = np.floor(centre + half + 0.5).astype(np.int64)
+    table, keys, cells, stamps = new
+    low, high = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
+    for axis in range(3):
+        centre, half = T[axis, 3], 0.0
+        for other in range(3):
+            centre += T[axis, other] * (coordinate[other] * SIDE + SIDE / 2.0)
+            half += abs(T[axis, other]) * (SIDE / 2.0)
+        low[axis], high[axis] = floor(centre - half - 0.5), floor(centre + half + 0.5)
+    place = np.empty(3)
+    found = np.full(
+        64, -1, dtype=np.int64
+    )  # rows of the few blocks that this one meets, by the low bits of their place
     for x in range(low[0], high[0] + 1):
         for y in range(low[1], high[1] + 1):
-            for z in range(low[2], high[2] + 1):
-                value = _value_at(inverse, x + 0.5, y + 0.5, z + 0.5, coordinate, values)
-                if value == UNKNOWN:
+            for axis in range(3):
+                place[axis] = inverse[axis, 0] * (x + 0.5) + inverse[axis, 1] * (y + 0.5)
+            first, last = _inside(place, inverse, coordinate, low[2], high[2])
+            corner = (x // SIDE % 4 * 4 + y // SIDE % 4) * 4
+            for z in range(first, last + 1):
+                source = _source(place, inverse, coordinate, z)
+                if source < 0 or values[source] == UNKNOWN:
                     continue
-                n_before = n
-                block, n = insert(table, keys, cells, n, pack(x // SIDE, y // SIDE, z // SIDE))
-                stamps[block] = stamp if n > n_before else max(stamps[block], stamp)
+                block = found[corner + z // SIDE % 4]
+                if block < 0:
+                    n_before = n
+                    block, n = insert(table, keys, cells, n, pack(x // SIDE, y // SIDE, z // SIDE))
+                    stamps[block] = stamp if n > n_before else max(stamps[block], stamp)
+                    found[corner + z // SIDE % 4] = block
                 index = cell_index(x, y, z)
-                cells[block, index] = max(cells[block, index], value)
+                if values[source] > cells[block, index]:
+                    cells[block, index] = values[source]
+                    if len(sources) > 0:
+                        sources[block, index] = 1 + row * VOLUME + source
     return n
 
 
 @no_type_check
 @njit(cache=True)
-def _value_at(inverse, x, y, z, coordinate, values):
-    """The byte of the old block from which the new point (x, y, z) came, UNKNOWN outside of the block."""
+def _inside(place, inverse, coordinate, first, last):
+    """The part of [first, last] along z that may come from the block, one voxel wider for rounding."""
+    for axis in range(3):
+        slope = inverse[axis, 2]
+        if abs(slope) < 1e-6:
+            continue
+        start = place[axis] + inverse[axis, 3] - coordinate[axis] * SIDE
+        a, b = -start / slope, (SIDE - start) / slope
+        first, last = max(first, ceil(min(a, b) - 1.5)), min(last, floor(max(a, b) + 0.5))
+    return first, last
+
+
+@no_type_check
+@njit(cache=True, inline="always")
+def _source(place, inverse, coordinate, z):
+    """The place in the old block from which the new voxel at height z came, -1 outside of the block."""
     # 1e-9 so that a move by whole voxels, whose inverse is rounded, meets the same voxel for sure
-    i = floor(inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2] * z + inverse[0, 3] + 1e-9)
-    j = floor(inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2] * z + inverse[1, 3] + 1e-9)
-    k = floor(inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2] * z + inverse[2, 3] + 1e-9)
-    i -= coordinate[0] * SIDE
-    j -= coordinate[1] * SIDE
-    k -= coordinate[2] * SIDE
+    i = floor(place[0] + inverse[0, 2] * (z + 0.5) + inverse[0, 3] + 1e-9) - coordinate[0] * SIDE
+    j = floor(place[1] + inverse[1, 2] * (z + 0.5) + inverse[1, 3] + 1e-9) - coordinate[1] * SIDE
+    k = floor(place[2] + inverse[2, 2] * (z + 0.5) + inverse[2, 3] + 1e-9) - coordinate[2] * SIDE
     if not (0 <= i < SIDE and 0 <= j < SIDE and 0 <= k < SIDE):
-        return UNKNOWN
-    return values[(i * SIDE + j) * SIDE + k]
+        return -1
+    return (i * SIDE + j) * SIDE + k
