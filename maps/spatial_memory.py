@@ -7,6 +7,7 @@ from pathlib import Path
 from embmem.ingress import IngressGate
 from embmem.maps.objects import ObjectMemory
 from embmem.maps.voxels import VoxelMap
+from embmem.maps.voxels.octomap_files import read_octomap
 from embmem.memory import Memory
 from embmem.protocols import Layer, Store
 
@@ -46,8 +47,12 @@ def spatial_memory(
 def open_memory(path: str | Path) -> Memory:
     """The memory that was saved to `path`, with any of the layers that embmem brings.
 
+    A .bt or .ot file of OctoMap becomes a memory with nothing but a voxel map.
+
     Raises:
         InputError: if the file is missing, damaged or holds an unknown layer.
         FileVersionError: if it is not a memory file, or was written by a newer embmem.
     """
+    if Path(path).suffix in (".bt", ".ot"):
+        return Memory([read_octomap(path)])
     return Memory.open(path, LAYERS)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from embmem.cli.main import main
 from embmem.errors import InputError
-from embmem.maps import VoxelMap
+from embmem.maps import VoxelMap, open_memory
 from embmem.maps.voxels.blocks import UNKNOWN, VOLUME, BlockPool, pack
 from embmem.maps.voxels.octomap_files import read_octomap, read_scan_graph, write_octomap
 from embmem.memory import Memory
@@ -393,3 +393,11 @@ def test_the_command_line_exports_trees(tmp_path: Path) -> None:
     assert main(["export", f"file={tmp_path}/map.embmem", f"out={tmp_path}/out", "formats=[bt,ot]"]) == 0
     assert cells_of(read_octomap(tmp_path / "out" / "map.ot")) == cells_of(voxels)
     assert states_of(cells_of(read_octomap(tmp_path / "out" / "map.bt"))) == states_of(cells_of(voxels))
+
+
+def test_a_tree_opens_as_a_memory(tmp_path: Path) -> None:
+    voxels = map_of((4, [(0, 0, 0), (1, -1, 0)], 1, False))
+    write_octomap(tmp_path / "map.ot", voxels)
+    assert cells_of(open_memory(tmp_path / "map.ot").layer(VoxelMap)) == cells_of(voxels)
+    assert main(["export", f"file={tmp_path}/map.ot", f"out={tmp_path}/out", "formats=[ply]"]) == 0
+    assert main(["export", f"file={tmp_path}/nothing.ot", f"out={tmp_path}/no", "formats=[ply]"]) == 1
