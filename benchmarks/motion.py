@@ -131,10 +131,15 @@ def house_costs(n: int) -> dict[str, float]:
         pool.cells[: pool.n] = cells
         times["removal"].append(_seconds(REMOVAL.apply, pool, RESOLUTION, observation))
     pool.cells[: pool.n] = cells
-    remove_crumbs(pool, eps=1.0, min_points=1)  # compiles; removes nothing
+    remove_crumbs(voxels, eps=1.0, min_points=1)  # compiles; removes nothing
     figures = {name: 1e3 * float(np.median(values)) for name, values in times.items()}
     occupied = float(np.count_nonzero(cells > 0))
-    return {**figures, "crumbs": 1e3 * _seconds(remove_crumbs, pool), "occupied": occupied, "blocks": float(len(cells))}
+    return {
+        **figures,
+        "crumbs": 1e3 * _seconds(remove_crumbs, voxels),
+        "occupied": occupied,
+        "blocks": float(len(cells)),
+    }
 
 
 def house_frames(n: int) -> list[Observation]:

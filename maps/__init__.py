@@ -4,13 +4,15 @@ from embmem.maps.distance import descend, distance_field
 from embmem.maps.grid import Frontier, GridBuilder, OccupancyGrid
 from embmem.maps.objects import ObjectMemory
 from embmem.maps.spatial_memory import open_memory, spatial_memory
-from embmem.maps.voxels import VoxelMap
+from embmem.maps.voxels import DecayLayers, Removal, VoxelMap
 
 __all__ = [
+    "DecayLayers",
     "Frontier",
     "GridBuilder",
     "ObjectMemory",
     "OccupancyGrid",
+    "Removal",
     "VoxelMap",
     "descend",
     "distance_field",

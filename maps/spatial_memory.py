@@ -6,12 +6,13 @@ from pathlib import Path
 
 from embmem.ingress import IngressGate
 from embmem.maps.objects import ObjectMemory
-from embmem.maps.voxels import VoxelMap
+from embmem.maps.voxels import DecayLayers, VoxelMap
+from embmem.maps.voxels.files import open_voxels
 from embmem.maps.voxels.octomap_files import read_octomap
 from embmem.memory import Memory
 from embmem.protocols import Layer, Store
 
-LAYERS: tuple[type[Layer], ...] = (VoxelMap, ObjectMemory)
+LAYERS: tuple[type[Layer], ...] = (VoxelMap, ObjectMemory, DecayLayers)
 
 
 def spatial_memory(
@@ -47,7 +48,7 @@ def spatial_memory(
 def open_memory(path: str | Path) -> Memory:
     """The memory that was saved to `path`, with any of the layers that embmem brings.
 
-    A .bt or .ot file of OctoMap becomes a memory with nothing but a voxel map.
+    A .safetensors file of voxels or a .bt or .ot file of OctoMap becomes a memory with nothing but a voxel map.
 
     Raises:
         InputError: if the file is missing, damaged or holds an unknown layer.
@@ -55,4 +56,6 @@ def open_memory(path: str | Path) -> Memory:
     """
     if Path(path).suffix in (".bt", ".ot"):
         return Memory([read_octomap(path)])
+    if Path(path).suffix == ".safetensors":
+        return Memory([open_voxels(path)])
     return Memory.open(path, LAYERS)

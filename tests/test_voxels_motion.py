@@ -168,7 +168,7 @@ def test_crumbs_are_the_noise_of_dbscan(seed: int, eps: float, min_points: int, 
     found = np.unique(rng.integers(-12, 12, (n, 3)), axis=0)
     voxels = with_occupied(found, 1.0)
     is_noise = dbscan_noise(found.astype(float), eps, min_points)
-    assert remove_crumbs(voxels.blocks, eps, min_points) == is_noise.sum()
+    assert remove_crumbs(voxels, eps, min_points) == is_noise.sum()
     assert key(voxels.occupied(), 1.0) == {tuple(p) for p in found[~is_noise].tolist()}
 
 
@@ -180,12 +180,12 @@ def test_crumbs_of_a_wall_are_only_what_lies_apart() -> None:
     voxels.integrate(wall, np.array([0.0, 0.0, 0.5]))
     voxels.integrate(crumb, np.array([0.85, 0.0, 0.5]))
     n = len(voxels.occupied())
-    assert remove_crumbs(voxels.blocks) == 2
+    assert remove_crumbs(voxels) == 2
     assert len(voxels.occupied()) == n - 2
     assert np.isnan(voxels.log_odds(crumb)).all()
-    assert remove_crumbs(voxels.blocks) == 0
+    assert remove_crumbs(voxels) == 0
     with pytest.raises(ValueError, match="eps"):
-        remove_crumbs(voxels.blocks, 0.5)
+        remove_crumbs(voxels, 0.5)
 
 
 class FlipModel:

@@ -8,18 +8,19 @@ import numpy as np
 from jaxtyping import Int
 from numba import njit
 
-from embmem.maps.voxels.blocks import SIDE, UNKNOWN, VOLUME, BlockPool, find, pack, unpack
+from embmem.maps.voxels.blocks import SIDE, UNKNOWN, VOLUME, find, pack, unpack
 from embmem.maps.voxels.removal import clear_channels
+from embmem.maps.voxels.voxel_map import VoxelMap
 
 
-def remove_crumbs(blocks: BlockPool, eps: float = 4.0, min_points: int = 10) -> int:
+def remove_crumbs(voxels: VoxelMap, eps: float = 4.0, min_points: int = 10) -> int:
     """How many occupied voxels were removed because they belong to no cluster; they are unknown now.
 
     Clusters are those of DBSCAN (Ester et al., KDD 1996) over the centres of the occupied voxels: a voxel with at least
     `min_points` occupied ones within `eps`, itself included, is a core, and what is within `eps` of a core belongs.
 
     Args:
-        blocks: changed in place.
+        voxels: changed in place.
         eps: [voxels], inclusive.
         min_points: how many make a core.
 
@@ -28,6 +29,7 @@ def remove_crumbs(blocks: BlockPool, eps: float = 4.0, min_points: int = 10) -> 
     """
     if not 1.0 <= eps < np.inf or min_points < 1:
         raise ValueError(f"need a finite eps >= 1 voxel and min_points >= 1, got {eps} and {min_points}")
+    blocks = voxels.blocks
     is_solid = blocks.cells[: blocks.n] > 0
     pool = (blocks.table, blocks.keys, unpack(blocks.keys[: blocks.n]), is_solid)
     offsets = _ball(eps)
