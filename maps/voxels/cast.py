@@ -106,7 +106,7 @@ def _read_points(table, keys, cells, points, resolution, values):
     for first in range(0, len(points), _BATCH):
         batch = points[first : first + _BATCH]
         for i in range(len(batch)):
-            wanted[i], offsets[i] = _address(batch[i], resolution)
+            wanted[i], offsets[i] = address(batch[i], resolution)
         for i in range(len(batch)):
             rows[i] = find(table, keys, wanted[i]) if wanted[i] >= 0 else -1
         for i in range(len(batch)):
@@ -116,7 +116,7 @@ def _read_points(table, keys, cells, points, resolution, values):
 
 @no_type_check
 @njit(cache=True, error_model="numpy", inline="always")
-def _address(point, resolution):
+def address(point, resolution):
     """(key of the block, position in it) of a point; the key is -1 where no block can be."""
     x, y, z = floor(point[0] / resolution), floor(point[1] / resolution), floor(point[2] / resolution)
     limit = AXIS_LIMIT * SIDE
