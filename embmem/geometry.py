@@ -72,8 +72,52 @@ def transform_points(T: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3
     return points @ T[:3, :3].T.astype(points.dtype) + T[:3, 3].astype(points.dtype)
 
 
+def distort(points: Float[np.ndarray, "*n 2"], coefficients: tuple[float, ...]) -> Float[np.ndarray, "*n 2"]:
+    """Where a lens with OpenCV's coefficients k1 k2 p1 p2 [k3 [k4 k5 k6]] shows points (x / z, y / z).
+
+    Brown, Decentering distortion of lenses, Photogrammetric Engineering 1966; the rational form is OpenCV's.
+    """
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*coefficients, *[0.0] * (8 - len(coefficients)))
+    x, y = points[..., 0], points[..., 1]
+    r2 = x * x + y * y
+    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    return np.stack([u, v], axis=-1)
+
+
+def undistort(points: Float[np.ndarray, "*n 2"], coefficients: tuple[float, ...]) -> Float[np.ndarray, "*n 2"]:
+    """The inverse of `distort`, by Newton's method from the distorted points; NaN where it finds no inverse."""
+    straight, step = np.array(points, dtype=np.float64), 1e-6
+    with np.errstate(all="ignore"):
+        for _ in range(20):
+            error = distort(straight, coefficients) - points
+            columns = [
+                (distort(straight + move, coefficients) - distort(straight - move, coefficients)) / (2 * step)
+                for move in np.eye(2) * step
+            ]
+            (a, c), (b, d) = ((column[..., 0], column[..., 1]) for column in columns)
+            x, y = error[..., 0], error[..., 1]
+            straight -= np.stack([d * x - b * y, a * y - c * x], axis=-1) / (a * d - b * c)[..., None]
+        error = distort(straight, coefficients) - points
+        straight[~(np.abs(error).max(axis=-1) < 1e-6)] = np.nan
+    return straight
+
+
+def pixel_rays(intrinsics: Intrinsics) -> Float[np.ndarray, "h w 3"]:
+    """The camera-frame point at planar depth 1 that each pixel sees."""
+    u = (np.arange(intrinsics.width) - intrinsics.cx) / intrinsics.fx
+    v = (np.arange(intrinsics.height) - intrinsics.cy) / intrinsics.fy
+    plane = np.stack(np.broadcast_arrays(u[None, :], v[:, None]), axis=-1)
+    if intrinsics.distortion:
+        plane = undistort(plane, intrinsics.distortion)
+    return np.concatenate([plane, np.ones((*plane.shape[:2], 1))], axis=-1)
+
+
 def backproject(depth: Float[np.ndarray, "h w"], intrinsics: Intrinsics) -> Float[np.ndarray, "h w 3"]:
     """Camera-frame points [m] of a planar depth image; invalid depth (NaN) stays NaN."""
+    if intrinsics.distortion:
+        return (pixel_rays(intrinsics) * depth[..., None]).astype(np.float32)
     u = (np.arange(intrinsics.width, dtype=np.float32) - intrinsics.cx) / intrinsics.fx
     v = (np.arange(intrinsics.height, dtype=np.float32) - intrinsics.cy) / intrinsics.fy
     points = np.empty((*depth.shape, 3), dtype=np.float32)
@@ -86,6 +130,9 @@ def backproject(depth: Float[np.ndarray, "h w"], intrinsics: Intrinsics) -> Floa
 def project(points: Float[np.ndarray, "n 3"], intrinsics: Intrinsics) -> Float[np.ndarray, "n 2"]:
     """Pixel coordinates (u, v) of camera-frame points; points behind the camera give NaN."""
     z = np.where(points[:, 2] > 0, points[:, 2], np.nan)
+    if intrinsics.distortion:
+        plane = distort(points[:, :2] / z[:, None], intrinsics.distortion)
+        return plane * [intrinsics.fx, intrinsics.fy] + [intrinsics.cx, intrinsics.cy]
     u = points[:, 0] / z * intrinsics.fx + intrinsics.cx
     v = points[:, 1] / z * intrinsics.fy + intrinsics.cy
     return np.stack([u, v], axis=1)

@@ -77,6 +77,8 @@ class IngressGate:
         numbers = (k.fx, k.fy, k.cx, k.cy)
         if not np.isfinite(numbers).all() or k.fx <= 0 or k.fy <= 0 or k.width < 1 or k.height < 1:
             self._fault("bad_intrinsics", f"need finite numbers, fx, fy > 0 and a size >= 1, got {k}")
+        if len(k.distortion) not in (0, 4, 5, 8) or not np.isfinite(k.distortion).all():
+            self._fault("bad_intrinsics", f"need 0, 4, 5 or 8 finite coefficients, got distortion {k.distortion}")
         for name, kinds, channels in (
             ("depth", "f", ()),
             ("rgb", "u", (3,)),

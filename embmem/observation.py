@@ -18,6 +18,7 @@ class Intrinsics:
     fy: float  # [px]
     cx: float  # [px]
     cy: float  # [px]
+    distortion: tuple[float, ...] = ()  # OpenCV's k1 k2 p1 p2 [k3 [k4 k5 k6]], empty = none
 
     @classmethod
     def from_fov(cls, width: int, height: int, hfov_deg: float) -> Intrinsics:

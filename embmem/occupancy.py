@@ -78,7 +78,8 @@ def views_of(point: Float[np.ndarray, "3"], records: Sequence[Record], occupancy
 def _is_in_image(point: Float[np.ndarray, "3"], record: Record, max_range: float) -> bool:
     if record.T_map_obs is None or "intrinsics" not in record.payload:
         return False
-    k = Intrinsics(**record.payload["intrinsics"])
+    stored = record.payload["intrinsics"]
+    k = Intrinsics(**{**stored, "distortion": tuple(stored.get("distortion", ()))})
     in_camera = transform_points(invert_pose(record.T_map_obs), point[None])
     distance = float(np.linalg.norm(in_camera))
     if not 1e-6 < distance <= max_range:

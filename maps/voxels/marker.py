@@ -19,9 +19,11 @@ from embmem.geometry import invert_pose
 from embmem.maps.voxels.blocks import AXIS_LIMIT, SIDE, BlockPool
 from embmem.maps.voxels.integrate import FREE, HIT, byte_steps, fold, locate_blocks, touched_blocks
 from embmem.maps.voxels.project import PATCH, depth_ends, farthest_in_patches, mark_free, view_planes
+from embmem.maps.voxels.ranges import farthest_in_cells, mark_seen, range_ends
 from embmem.maps.voxels.rays import distinct_rays, mark_ends, mark_rays, point_ends
+from embmem.maps.voxels.sensors import Sensor, is_plain, pixel_angle, sensor_cells, sensor_model, sensor_rays
 from embmem.maps.voxels.tiles import Tile, TiledRays, Tiling, mark_tiled_rays
-from embmem.observation import Observation
+from embmem.observation import Intrinsics
 
 INTEGRATORS = ("projective", "ends", "rays")
 
@@ -54,44 +56,63 @@ class Marker:
         """Bytes of RAM."""
         return sum(a.nbytes for a in (self.ends, self._words, self._reach, self._points, self._targets))
 
-    def integrate_depth(self, blocks: BlockPool, observation: Observation, integrator: str) -> None:
-        """Integrate the depth image of an observation by one of `INTEGRATORS`."""
-        depth = observation.depth
-        if depth is None:
-            return
-        k, T = observation.intrinsics, np.ascontiguousarray(observation.T_map_camera, dtype=np.float64)
-        self._make_room(depth.size, with_points=integrator == "rays")
-        if self._reach.shape != depth.shape:
-            self._reach = np.empty(depth.shape, dtype=np.float32)
-        focal = (float(k.fx), float(k.fy), float(k.cx), float(k.cy))
-        # a surface point at least half a diagonal behind a voxel's centre is outside of the voxel
-        limits = (self.resolution, self.max_range, self.resolution * np.sqrt(3.0) / 2.0)
-        home = np.floor(T[:3, 3] / self.resolution).astype(np.int32)
-        points = self._points[: depth.size if integrator == "rays" else 0]
-        images = (self.ends, self._reach, points)
-        parts = self._split(depth_ends, depth.shape[0], depth, focal, T, limits, home, *images)
+    def integrate_image(
+        self,
+        blocks: BlockPool,
+        image: np.ndarray,
+        sensor: Sensor,
+        T_map_sensor: np.ndarray,
+        stamp: float,
+        integrator: str,
+    ) -> None:
+        """Integrate the depth image of a pinhole, or the range image of another sensor, by one of `INTEGRATORS`."""
+        T = np.ascontiguousarray(T_map_sensor, dtype=np.float64)
+        self._make_room(image.size, with_points=integrator == "rays")
+        if self._reach.shape != image.shape:
+            self._reach = np.empty(image.shape, dtype=np.float32)
+        parts = self._image_ends(image, sensor, T, every_ray=integrator == "rays")
         bounds, is_cut = _bounds(parts), any(part[3] > 0 for part in parts)
         if integrator != "projective":
             starts = T[None, :3, 3] / self.resolution
-            self._integrate_rays(blocks, bounds, starts, depth.size, observation.stamp, integrator == "rays")
+            self._integrate_rays(blocks, bounds, starts, image.size, stamp, integrator == "rays")
             return
         # a pixel's rays spread by half a pixel around the one whose end voxel bounds the box
-        spread = self.max_range * 0.5 / min(k.fx, k.fy)
+        spread = self.max_range * 0.5 * pixel_angle(sensor)
+        if isinstance(sensor, Intrinsics):
+            spread = self.max_range * 0.5 / min(sensor.fx, sensor.fy)
         low, high = _blocks_of(bounds, padding=int(spread / self.resolution) + 1)
-        M = invert_pose(T)[:3]
+        M = invert_pose(T)[:3]  # takes voxels, counted from the block `low` (integers are centres), to the sensor [m]
         M[:, 3] += M[:, :3] @ ((low * SIDE + 0.5) * self.resolution)
         M[:, :3] *= self.resolution
-        patches = np.empty((-(-depth.shape[0] // PATCH), -(-depth.shape[1] // PATCH)), dtype=np.float32)
-        self._split(farthest_in_patches, len(patches), self._reach, patches)
-        planes = view_planes(M, focal, depth.shape, max(part[2] for part in parts))
-        view = (self._reach, patches, planes, focal, M)
+        kernel, view = self._view(sensor, M, max(part[2] for part in parts))
 
         def mark_space(marks: np.ndarray, tile: Tile, _: int) -> None:
             inside = (*(int(tile[i] - SIDE * low[i]) for i in range(3)), *tile[3:])
-            self._split(mark_free, tile[3] // SIDE, marks, inside, *view)
+            self._split(kernel, tile[3] // SIDE, marks, inside, *view)
 
         tiling = Tiling(low, high, np.stack([low, low]), self.tile_bytes)
-        self._integrate(blocks, tiling, mark_space, depth.size, observation.stamp, (FREE, HIT) if is_cut else (HIT,))
+        self._integrate(blocks, tiling, mark_space, image.size, stamp, (FREE, HIT) if is_cut else (HIT,))
+
+    def _image_ends(self, image: np.ndarray, sensor: Sensor, T: np.ndarray, *, every_ray: bool) -> list[Any]:
+        """Fill `ends`, `_reach` and, for every ray, `_points`; what `depth_ends` returns for each part."""
+        # a surface point at least half a diagonal behind a voxel's centre is outside of the voxel
+        limits = (self.resolution, self.max_range, self.resolution * np.sqrt(3.0) / 2.0)
+        home = np.floor(T[:3, 3] / self.resolution).astype(np.int32)
+        targets = (self.ends, self._reach, self._points[: image.size if every_ray else 0])
+        if is_plain(sensor):
+            return self._split(depth_ends, len(image), image, _focal(sensor), T, limits, home, *targets)
+        return self._split(range_ends, len(image), image, sensor_rays(sensor), T, limits, home, *targets)
+
+    def _view(self, sensor: Sensor, M: np.ndarray, farthest: float) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """(kernel, arguments) that mark what the image sees through."""
+        height, width = self._reach.shape
+        if not is_plain(sensor):
+            cells = farthest_in_cells(self._reach, sensor_rays(sensor), sensor_cells(sensor))
+            return mark_seen, (self._reach, cells, 0.5 * pixel_angle(sensor), sensor_model(sensor), M)
+        patches = np.empty((-(-height // PATCH), -(-width // PATCH)), dtype=np.float32)
+        self._split(farthest_in_patches, len(patches), self._reach, patches)
+        planes = view_planes(M, _focal(sensor), (height, width), farthest)
+        return mark_free, (self._reach, patches, planes, _focal(sensor), M)
 
     def integrate_points(
         self, blocks: BlockPool, points: np.ndarray, origins: np.ndarray, stamp: float, *, every_ray: bool
@@ -211,3 +232,7 @@ def _blocks_of(bounds: tuple[np.ndarray, np.ndarray], *, padding: int) -> tuple[
     """(first, last) block of a box in voxels that grows by `padding` on each side."""
     low, high = (bound.astype(np.int64) for bound in bounds)
     return (low - padding) // SIDE, (high + padding) // SIDE
+
+
+def _focal(sensor: Intrinsics) -> tuple[float, float, float, float]:
+    return float(sensor.fx), float(sensor.fy), float(sensor.cx), float(sensor.cy)

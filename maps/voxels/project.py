@@ -277,7 +277,7 @@ def _mark_block(marks, tile, block, reach, planes, focal, M, scratch):
         x, y = block[0] + i // SIDE, block[1] + i % SIDE
         first, last = block[2], block[2] + SIDE - 1
         if len(planes) > 0:
-            first, last = _interval(planes, x, y, first, last)
+            first, last = interval(planes, x, y, first, last)
         base = ((x - tile[0]) * tile[4] + (y - tile[1])) * tile[5] - tile[2]
         for z in range(first, last + 1):
             k = z - block[2]
@@ -296,7 +296,7 @@ def _project_layer(columns, offset, focal, size, depths, pixels):
 
 @no_type_check
 @njit(error_model="numpy")
-def _interval(planes, x, y, first, last):
+def interval(planes, x, y, first, last):
     """(first, last) z on the positive side of every plane; first > last if there is none."""
     low, high = float(first), float(last)
     for i in range(len(planes)):

@@ -23,6 +23,7 @@ from embmem.maps.voxels.removal import Removal, checked_removal
 from embmem.maps.voxels.resample import moved_blocks
 from embmem.maps.voxels.saved import checked_pool, saved_arrays
 from embmem.maps.voxels.semantic import Answer, Search, to_hits
+from embmem.maps.voxels.sensors import Sensor, sensor_rays
 from embmem.maps.voxels.summary import BlockSummary
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import Deformation, LayerState
@@ -88,7 +89,10 @@ class VoxelMap:
             self.payload.check(observation)
         if self.removal is not None:
             self.removal.apply(self.blocks, self.resolution, observation)
-        self._marker.integrate_depth(self.blocks, observation, self.integrator)
+        pose, stamp = observation.T_map_camera, observation.stamp
+        self._marker.integrate_image(
+            self.blocks, observation.depth, observation.intrinsics, pose, stamp, self.integrator
+        )
         self._close_frame(observation.stamp)
         if self.payload is not None:
             ends = self._marker.ends[: observation.depth.size]
@@ -119,6 +123,20 @@ class VoxelMap:
         self._close_frame(latest)
         if self.payload is not None:
             self.payload.write_times(self.blocks, self._marker.ends[: len(cloud)], latest, self.epoch)
+
+    def integrate_image(
+        self,
+        ranges: Float[np.ndarray, "h w"],
+        sensor: Sensor,
+        T_map_sensor: Float[np.ndarray, "4 4"],
+        stamp: float = 0.0,
+    ) -> None:
+        """Integrate ranges [m] of a panorama or a spinning LiDAR, or the planar depth of a pinhole; NaN is invalid."""
+        self._check_origin(T_map_sensor[:3, 3])
+        if ranges.shape != sensor_rays(sensor).shape[:2]:
+            raise ValueError(f"the image is {ranges.shape}, the sensor {sensor_rays(sensor).shape[:2]}")
+        self._marker.integrate_image(self.blocks, ranges, sensor, T_map_sensor, stamp, self.integrator)
+        self._close_frame(stamp)
 
     def occupied(self) -> Float[np.ndarray, "n 3"]:
         """Centres of the occupied voxels [m], in a fixed order."""
