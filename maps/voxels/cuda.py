@@ -75,7 +75,7 @@ class CudaVoxels:
             ValueError: if the image does not have the size that the intrinsics say, or these have distortion.
         """
         shape = (intrinsics.height, intrinsics.width)
-        if tuple(depth.shape) != shape or getattr(intrinsics, "distortion", False):
+        if tuple(depth.shape) != shape or intrinsics.distortion:
             raise ValueError(f"need depth of {shape} from a pinhole without distortion, got {tuple(depth.shape)}")
         is_there = hasattr(depth, "__cuda_array_interface__")
         image = cuda.as_cuda_array(depth) if is_there else cuda.to_device(as_array(depth))  # type: ignore[no-untyped-call]
