@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from embmem.errors import FileVersionError, InputError, OutputExistsError
-from embmem.maps import VoxelMap
+from embmem.maps import VoxelMap, open_memory
 from embmem.maps.voxels.files import CHUNK, open_voxels, read_voxels, write_voxels
 from embmem.testing import wall_ahead
 
@@ -335,6 +335,12 @@ def test_golden_files_answer_as_they_did(compressed: bool, reader: Any) -> None:
         np.testing.assert_array_equal(voxels.log_odds(points), np.array([54, -39, np.nan]) / 32)
         voxels.observe(wall_ahead(103.0))
         use(voxels)
+
+
+def test_a_file_of_voxels_opens_as_a_memory(tmp_path: Path) -> None:
+    write_voxels(tmp_path / "map.safetensors", make_map())
+    voxels = open_memory(tmp_path / "map.safetensors").layer(VoxelMap)
+    assert same(voxels, make_map())
 
 
 if __name__ == "__main__":

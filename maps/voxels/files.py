@@ -29,7 +29,7 @@ _NUMBERS = {np.dtype(kind).name: np.dtype(kind) for kind in (
 )}  # fmt: skip
 
 
-def write_voxels(path: Path, voxels: VoxelMap, *, compressed: bool = False, overwrite: bool = False) -> None:
+def write_voxels(path: str | Path, voxels: VoxelMap, *, compressed: bool = False, overwrite: bool = False) -> None:
     """Write the map to `path`, whole or not at all.
 
     Raises:
@@ -46,21 +46,21 @@ def write_voxels(path: Path, voxels: VoxelMap, *, compressed: bool = False, over
         arrays = {name: array for name, array in arrays.items() if name not in packed}
         for name in packed:
             arrays[name + _STREAM], arrays[name + _ENDS] = _compress(state.arrays[name])
-    write_tensors(path, arrays, metadata, overwrite=overwrite)
+    write_tensors(Path(path), arrays, metadata, overwrite=overwrite)
 
 
-def read_voxels(path: Path) -> VoxelMap:
+def read_voxels(path: str | Path) -> VoxelMap:
     """The map in a file, in memory of its own, all of it checked.
 
     Raises:
         InputError: if the file is missing, damaged or not what a voxel map writes.
         FileVersionError: if it is of a newer version or not a safetensors file.
     """
-    arrays, metadata = read_tensors(path)
+    arrays, metadata = read_tensors(Path(path))
     return _load(path, arrays, metadata, mapped=False)
 
 
-def open_voxels(path: Path) -> VoxelMap:
+def open_voxels(path: str | Path) -> VoxelMap:
     """The map in a file that is mapped, not read: a cell is read from the disk when it is asked for.
 
     The map can go on growing and changing; the file never changes. It must not be cut short meanwhile; replacing it, as
@@ -71,11 +71,11 @@ def open_voxels(path: Path) -> VoxelMap:
         InputError: if the file is missing, damaged or not what a voxel map writes.
         FileVersionError: if it is of a newer version or not a safetensors file.
     """
-    arrays, metadata = map_tensors(path)
+    arrays, metadata = map_tensors(Path(path))
     return _load(path, arrays, metadata, mapped="compressed" not in metadata)
 
 
-def _load(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str], *, mapped: bool) -> VoxelMap:
+def _load(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[str, str], *, mapped: bool) -> VoxelMap:
     try:
         if metadata.get("kind") != VoxelMap.kind:
             raise FileVersionError(f"not a file of voxels, but of kind {metadata.get('kind')!r}")
