@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +106,16 @@ def highest(tree: Any) -> int:
     return max(highest(child) for child in tree if child is not None) if isinstance(tree, list) else int(tree)
 
 
+def as_float(byte: int) -> float:
+    return byte / 32 if byte else -float(np.finfo(np.float32).tiny)  # 0 is free here, but occupied there
+
+
 def plain_full(tree: Any) -> bytes:
     if not isinstance(tree, list):
-        return struct.pack("<fB", tree / 32, 0)
+        return struct.pack("<fB", as_float(tree), 0)
     mask = sum(1 << i for i, child in enumerate(tree) if child is not None)
     rest = b"".join(plain_full(child) for child in tree if child is not None)
-    return struct.pack("<fB", highest(tree) / 32, mask) + rest
+    return struct.pack("<fB", as_float(highest(tree)), mask) + rest
 
 
 @same_folder
@@ -174,7 +180,7 @@ def test_log_odds_are_rounded_and_clamped_and_stay_occupied(tmp_path: Path) -> N
     path.write_bytes(header("", 24) + inner + b"".join(struct.pack("<fB", value, 0) for value in values))
     corners = np.array([(i & 1, i >> 1 & 1, i >> 2) for i in range(8)])
     read = read_octomap(path, low=-2.0, high=3.5).log_odds((corners + 0.5) * 0.5)
-    np.testing.assert_array_equal(read * 32, [-64, -64, -13, 0, 0, 1, 28, 112])
+    np.testing.assert_array_equal(read * 32, [-64, -64, -13, 0, 1, 1, 28, 112])
 
 
 def test_colours_of_a_colour_tree_become_a_channel(tmp_path: Path) -> None:
@@ -212,7 +218,7 @@ def test_octomap_reads_our_files_and_finds_nothing_to_prune(tmp_path: Path, reci
     write_octomap(tmp_path / "map.bt", voxels)
     full = pyoctomap.OcTree(0.1).read(str(tmp_path / "map.ot"))
     assert full.getResolution() == voxels.resolution
-    assert octomap_leaves(full) == {voxel: value / 32 for voxel, value in cells.items()}
+    assert octomap_leaves(full) == {voxel: as_float(value) for voxel, value in cells.items()}
     binary = pyoctomap.OcTree(0.1)
     assert binary.readBinary(str(tmp_path / "map.bt"))
     assert states_of({v: 1 if x > 0 else -1 for v, x in octomap_leaves(binary).items()}) == states_of(cells)
@@ -220,6 +226,17 @@ def test_octomap_reads_our_files_and_finds_nothing_to_prune(tmp_path: Path, reci
     assert binary.writeBinary(str(tmp_path / "pruned.bt"))  # prunes first
     assert binary.size() == n_nodes
     assert (tmp_path / "pruned.bt").read_bytes() == (tmp_path / "map.bt").read_bytes()
+
+
+def test_octomaps_converter_makes_our_binary_tree_of_our_full_tree(tmp_path: Path) -> None:
+    if shutil.which("convert_octree") is None:
+        pytest.skip("no convert_octree (Debian: octomap-tools)")
+    voxels = map_of((5, [(0, 0, 0), (-1, 1, 0)], 2, True))
+    write_octomap(tmp_path / "ours.ot", voxels)
+    write_octomap(tmp_path / "ours.bt", voxels)
+    command = ["convert_octree", str(tmp_path / "ours.ot"), str(tmp_path / "theirs.bt")]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "theirs.bt").read_bytes() == (tmp_path / "ours.bt").read_bytes()
 
 
 def scanned_tree(seed: int) -> Any:
@@ -239,7 +256,8 @@ def test_octomaps_own_maps_come_through_us_within_half_a_step(tmp_path: Path, se
     after = octomap_leaves(tree.read(str(tmp_path / "ours.ot")))
     assert after.keys() == before.keys()
     for voxel, value in before.items():
-        assert abs(after[voxel] - np.clip(value, -2.0, 3.5)) <= 1 / 64
+        assert abs(after[voxel] - np.clip(value, -2.0, 3.5)) <= (1 / 32 if 0 <= value < 1 / 64 else 1 / 64)
+        assert (after[voxel] >= 0) == (value >= 0)
     assert tree.writeBinary(str(tmp_path / "theirs.bt"))
     write_octomap(tmp_path / "ours.bt", read_octomap(tmp_path / "theirs.bt"))
     assert (tmp_path / "ours.bt").read_bytes() == (tmp_path / "theirs.bt").read_bytes()

@@ -76,7 +76,7 @@ static int search(char **args) {
   const double begin = cpu();
   for (size_t i = 0; i < states.size(); ++i) {
     const auto *node = tree->search(point3d(points[3 * i], points[3 * i + 1], points[3 * i + 2]));
-    states[i] = !node ? -1 : node->getLogOdds() > 0;
+    states[i] = node ? tree->isNodeOccupied(node) : -1;
   }
   std::cout << "{\"seconds\": " << cpu() - begin << "}" << std::endl;
   write_all(args[2], states);

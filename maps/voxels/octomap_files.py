@@ -63,7 +63,7 @@ def read_octomap(path: Path | str, *, stamp: float = 0.0, max_voxels: int = MAX_
     """The map in a .bt or .ot file of OctoMap.
 
     A binary tree knows two states, which become the clamps of the map. Log-odds of a full tree are rounded to 1/32 and
-    clamped; a voxel of which OctoMap says that it is occupied stays so, save at exactly 0, which is free here.
+    clamped; a voxel of which OctoMap says that it is occupied, which starts at 0 there, becomes at least 1/32.
     The colours of a ColorOcTree become the channel `colour` (`embmem.maps.voxels.payload`), of weight 1.
 
     Args:
@@ -95,7 +95,7 @@ def read_octomap(path: Path | str, *, stamp: float = 0.0, max_voxels: int = MAX_
 def write_octomap(path: Path | str, voxels: VoxelMap) -> None:
     """Write the map as a pruned OcTree: log-odds if `path` ends with .ot, free and occupied if it ends with .bt.
 
-    Times and channels are not written. Of log-odds of exactly 0, free here, OctoMap says occupied in a full tree.
+    Times and channels are not written. Log-odds of 0, free here and occupied there, become the float below 0.
 
     Raises:
         ValueError: if `path` ends otherwise.
@@ -223,7 +223,7 @@ def _full_leaves(tree: _Tree, low: int, high: int) -> _Leaves:
     if not np.isfinite(log_odds).all():
         raise InputError(f"{tree.path} holds log-odds that are not finite; {_REPAIR}")
     values = np.rint(np.clip(log_odds * SCALE, low, high))
-    values[(log_odds > 0) & (values < 1)] = 1  # occupied stays occupied
+    values[(log_odds >= 0) & (values < 1)] = 1
     colours = _colours(records["colour"][nodes[:n]]) if tree.kind == "ColorOcTree" else None
     return _Leaves(codes[:n], depths[:n], values.astype(np.int8), colours)
 
@@ -279,5 +279,7 @@ def _full_data(leaves: _Leaves, n_inner: int) -> bytes:
     if n_nodes:
         octomap.emit_full(leaves.codes, leaves.depths, leaves.values, values, children)
     records = np.empty(n_nodes, dtype=_NODE)
-    records["value"], records["children"] = values / np.float32(SCALE), children
+    log_odds = values / np.float32(SCALE)
+    log_odds[values == 0] = -np.finfo(np.float32).tiny
+    records["value"], records["children"] = log_odds, children
     return records.tobytes()
