@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from embmem.errors import FileVersionError, InputError
-from embmem.geometry import camera_pose, invert_pose
+from embmem.geometry import camera_pose, invert_pose, pixel_rays
 from embmem.maps import VoxelMap
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import Deformation, Layer
@@ -47,8 +47,9 @@ def chord(voxel: np.ndarray, start: np.ndarray, end: np.ndarray, grown: float = 
 class DictionaryMap:
     """The integrator in a few plain lines: bytes in a dictionary, free space by measuring every voxel of a box."""
 
-    def __init__(self, max_range: float) -> None:
+    def __init__(self, max_range: float, *, every_ray: bool = False) -> None:
         self.max_range = max_range
+        self.every_ray = every_ray
         self.sure: dict[tuple[int, ...], int] = {}
         self.unsure: set[tuple[int, ...]] = set()  # where a ray grazed an edge, either answer is right
 
@@ -59,14 +60,17 @@ class DictionaryMap:
         scale = np.where(is_hit, 1.0, self.max_range / np.maximum(distance, 1e-9))
         ends = np.where(is_hit[:, None], points, origin + (points - origin) * scale[:, None])
         hits = {key(p) for p, hit in zip(ends, is_hit, strict=True) if hit}
-        free = {key(p) for p, hit in zip(ends, is_hit, strict=True) if not hit}
-        for end in {key(p) for p in ends}:
+        free = {key(p) for p, hit in zip(ends, is_hit, strict=True) if not hit and not self.every_ray}
+        # what OctoMap walks: to the exact point; else to the centre of each distinct end voxel
+        targets = ends / RES if self.every_ray else np.array([np.array(k) + 0.5 for k in {key(p) for p in ends}])
+        for target in targets:
+            end = key(target * RES)
             corners = np.sort(np.array([end, key(origin)]), axis=0)
             ranges = [np.arange(a - 1, b + 2) for a, b in corners.T]
             box = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
-            start, middle = origin / RES, np.array(end) + 0.5
-            passed = {tuple(v) for v in box[chord(box, start, middle) > 1e-6].tolist()}
-            grazed = {tuple(v) for v in box[chord(box, start, middle, grown=1e-6) > 0].tolist()}
+            start = origin / RES
+            passed = {tuple(v) for v in box[chord(box, start, target) > 1e-6].tolist()}
+            grazed = {tuple(v) for v in box[chord(box, start, target, grown=1e-6) > 0].tolist()}
             free |= passed - {end}
             self.unsure |= grazed - passed - {end}
         for voxel in hits | free:
@@ -74,12 +78,12 @@ class DictionaryMap:
             self.sure[voxel] = int(np.clip(self.sure.get(voxel, 0) + step, -64, 112))
 
 
-@given(st.lists(st.tuples(clouds, origins), min_size=1, max_size=3))
-@settings(max_examples=30)
-def test_point_clouds_match_a_plain_dictionary(frames: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    voxels, model = VoxelMap(RES, max_range=1.5), DictionaryMap(1.5)
+@given(st.lists(st.tuples(clouds, origins), min_size=1, max_size=3), st.booleans())
+@settings(max_examples=60)
+def test_point_clouds_match_a_plain_dictionary(frames: list[tuple[np.ndarray, np.ndarray]], every_ray: bool) -> None:
+    voxels, model = VoxelMap(RES, max_range=1.5), DictionaryMap(1.5, every_ray=every_ray)
     for points, origin in frames:
-        voxels.integrate(points, origin)
+        voxels.integrate(points, origin, every_ray=every_ray)
         model.integrate(points, origin)
     known = np.concatenate([voxels.occupied(), voxels.free()])
     ours = {key(c): round(value * 32) for c, value in zip(known, voxels.log_odds(known), strict=True)}
@@ -144,6 +148,36 @@ def test_depth_images_match_brute_force_projection(pitch: float) -> None:
     assert occupied == hits
     assert (ours_free ^ (free - hits)) <= unsure
     assert len(ours_free) > 500
+
+
+@pytest.mark.parametrize("integrator", ["ends", "rays"])
+def test_depth_images_by_rays_equal_their_point_clouds(integrator: str) -> None:
+    k = Intrinsics.from_fov(40, 30, 79.0)
+    for seed in range(4):
+        observation = scene(np.random.default_rng(seed), k, -0.2)
+        image, cloud = (VoxelMap(0.1, max_range=2.5, integrator=integrator) for _ in range(2))
+        image.observe(observation)
+        assert observation.depth is not None
+        rays, T = pixel_rays(k), observation.T_map_camera
+        points = (rays * observation.depth[..., None].astype(float)).reshape(-1, 3) @ T[:3, :3].T + T[:3, 3]
+        cloud.integrate(points, T[:3, 3].copy(), every_ray=integrator == "rays")
+        for ours, theirs in ((image.occupied(), cloud.occupied()), (image.free(), cloud.free())):
+            assert {tuple(x) for x in np.round(ours, 3).tolist()} == {tuple(x) for x in np.round(theirs, 3).tolist()}
+
+
+def test_negative_and_infinite_depth_is_no_measurement() -> None:
+    seen = wall_ahead()
+    assert seen.depth is not None
+    bad = np.array([np.nan, np.inf, -np.inf, -1.0, 0.0], dtype=np.float32)
+    for integrator in ("projective", "ends", "rays"):
+        blind, partly, clean = (VoxelMap(0.1, integrator=integrator) for _ in range(3))
+        blind.observe(replace(seen, depth=np.resize(bad, seen.depth.shape)))
+        assert blind.blocks.n == 0
+        holes = np.where(np.arange(seen.depth.size).reshape(seen.depth.shape) % 3 == 0, np.nan, seen.depth)
+        others = np.where(np.isnan(holes), np.resize(bad, holes.shape), holes)
+        partly.observe(replace(seen, depth=others.astype(np.float32)))
+        clean.observe(replace(seen, depth=holes.astype(np.float32)))
+        assert partly.save().arrays["cells"].tobytes() == clean.save().arrays["cells"].tobytes()
 
 
 def test_free_space_ends_at_a_wall_and_what_lies_behind_stays_unknown() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from embmem.errors import InputError
 from embmem.maps.states import check_header, checked_array, checked_numbers
 from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, BlockPool
-from embmem.maps.voxels.cast import cast_hits, list_voxels, read_points
+from embmem.maps.voxels.cast import Policy, cast_distances, list_voxels, read_points
 from embmem.maps.voxels.extent import bounds, volumes
 from embmem.maps.voxels.flips import is_tracked, track_changes
 from embmem.maps.voxels.marker import INTEGRATORS, Marker
@@ -101,7 +101,7 @@ class VoxelMap:
     def integrate(
         self,
         points: Float[np.ndarray, "n 3"],
-        origin: Float[np.ndarray, "3"] | Float[np.ndarray, "n 3"],
+        origin: Float[np.ndarray, "3"] | Float[np.ndarray, "m 3"],
         stamp: float | Float[np.ndarray, " n"] = 0.0,
         *,
         every_ray: bool = False,
@@ -156,7 +156,7 @@ class VoxelMap:
         directions: Float[np.ndarray, "n 3"],
         max_range: float,
         *,
-        unknown: Literal["free", "occupied"] = "free",
+        unknown: Policy = "free",
     ) -> Float[np.ndarray, " n"]:
         """Distance [m] along each ray to the face of the voxel that stops it, inf if none within `max_range`.
 
@@ -165,7 +165,7 @@ class VoxelMap:
         Raises:
             ValueError: if a direction has no length, a number is not finite or an origin is out of range.
         """
-        return cast_hits(self, origins, directions, max_range, unknown=unknown, threads=self.threads).distances
+        return cast_distances(self, origins, directions, max_range, unknown=unknown, threads=self.threads)
 
     def nearest_occupied(
         self, points: Float[np.ndarray, "n 3"]
