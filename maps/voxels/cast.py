@@ -15,6 +15,7 @@ from embmem.maps.voxels.parallel import in_parts
 from embmem.maps.voxels.summary import GAPS, SOLID, Voxels, unpack_one
 
 NOTHING, OCCUPIED_VOXEL, UNKNOWN_VOXEL = 0, 1, 2  # what stopped a ray
+Policy = Literal["free", "occupied"]  # what unknown space is to a ray
 _BATCH = 128  # points whose memory accesses may overlap
 
 
@@ -39,13 +40,26 @@ def read_points(voxels: Voxels, points: Float[np.ndarray, "n 3"], *, threads: in
     return values
 
 
+def cast_distances(
+    voxels: Voxels,
+    origins: Float[np.ndarray, "n 3"],
+    directions: Float[np.ndarray, "n 3"],
+    max_range: float,
+    *,
+    unknown: Policy = "free",
+    threads: int = 1,
+) -> Float[np.ndarray, " n"]:
+    """The distances of `cast_hits` alone."""
+    return _cast((voxels, unknown, threads), origins, directions, max_range)[0]
+
+
 def cast_hits(
     voxels: Voxels,
     origins: Float[np.ndarray, "n 3"],
     directions: Float[np.ndarray, "n 3"],
     max_range: float,
     *,
-    unknown: Literal["free", "occupied"] = "free",
+    unknown: Policy = "free",
     threads: int = 1,
 ) -> RayHits:
     """What stops each ray: an occupied voxel or, with unknown="occupied", one that was never seen.
@@ -58,14 +72,24 @@ def cast_hits(
     Raises:
         ValueError: if a direction has no length, a number is not finite or an origin is out of range.
     """
+    distances, found, states = _cast((voxels, unknown, threads), origins, directions, max_range)
+    centres = (found + 0.5) * voxels.resolution
+    centres[states == NOTHING] = np.nan
+    return RayHits(distances, centres, states)
+
+
+def _cast(
+    how: tuple[Voxels, Policy, int], origins: np.ndarray, directions: np.ndarray, max_range: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(distances [m], voxels, states); `how` is the map, the policy and the number of threads."""
+    voxels, unknown, threads = how
     if unknown not in ("free", "occupied"):
         raise ValueError(f"unknown must be 'free' or 'occupied', got {unknown!r}")
     origins, directions = (np.ascontiguousarray(a, dtype=np.float64) for a in (origins, directions))
-    resolution, n = voxels.resolution, len(origins)
+    resolution, n, pool = voxels.resolution, len(origins), voxels.blocks
     _check_rays(origins, directions, max_range, AXIS_LIMIT * resolution)
     distances, found, states = np.empty(n), np.empty((n, 3), dtype=np.int64), np.empty(n, dtype=np.int64)
     stops = SOLID if unknown == "free" else SOLID | GAPS
-    pool = voxels.blocks
     blocks = (pool.table, pool.keys, pool.cells, voxels.summary().flags)
 
     def cast(part: slice) -> None:
@@ -73,9 +97,7 @@ def cast_hits(
         _cast_rays(blocks, origins[part], directions[part], max_range / resolution, resolution, stops, answers)
 
     in_parts(cast, n, threads)
-    centres = (found + 0.5) * resolution
-    centres[states == NOTHING] = np.nan
-    return RayHits(distances, centres, states)
+    return distances, found, states
 
 
 def _check_rays(origins: np.ndarray, directions: np.ndarray, max_range: float, limit: float) -> None:
