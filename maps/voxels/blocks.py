@@ -85,10 +85,10 @@ class BlockPool:
     by name; in every channel 0 means that nothing is known.
     """
 
-    def __init__(self, dtype: DTypeLike = np.int8) -> None:
+    def __init__(self, dtype: DTypeLike = np.int8, reserved: int = RESERVED) -> None:
         self.n = 0
         self.revision = 0
-        self.cells = _zero_pages(RESERVED, dtype, (VOLUME,))
+        self.cells = _zero_pages(reserved, dtype, (VOLUME,))
         capacity = len(self.cells)
         self.keys = np.zeros(capacity, dtype=np.int64)
         self.stamps = np.zeros(capacity, dtype=np.float64)
@@ -113,7 +113,7 @@ class BlockPool:
         cls, keys: np.ndarray, cells: np.ndarray, stamps: np.ndarray, channels: dict[str, np.ndarray]
     ) -> BlockPool:
         """A pool of just these rows in these arrays, which are copied when the first new block needs room."""
-        pool = cls()
+        pool = cls(reserved=0)
         pool.keys, pool.cells, pool.stamps, pool.channels = keys, cells, stamps, channels
         pool.revisions = np.zeros(len(keys), dtype=np.int64)
         pool.reserve(len(keys))

@@ -10,7 +10,7 @@ from numba import njit
 from embmem.errors import InputError
 from embmem.maps.states import checked_array, shaped_array
 from embmem.maps.voxels import morton
-from embmem.maps.voxels.blocks import AXIS_LIMIT, UNKNOWN, VOLUME, BlockPool, unpack
+from embmem.maps.voxels.blocks import AXIS_BITS, UNKNOWN, VOLUME, BlockPool
 from embmem.protocols import LayerState
 
 CHANNEL = "channel_"  # before the name of a channel
@@ -37,8 +37,7 @@ def checked_pool(state: LayerState, *, low: int, high: int, mapped: bool = False
     stamps = checked_array(state, "stamps", np.float64, (len(keys),))
     if len(keys) and keys.min() < 0:
         raise InputError(f"layer {state.kind!r} holds the block key {keys.min()}")
-    rank = keys if state.version == 1 else morton.encode(unpack(keys) + AXIS_LIMIT)
-    if (np.diff(rank) <= 0).any():
+    if (np.diff(keys) <= 0).any() if state.version == 1 else not _is_in_morton_order(keys):
         raise InputError(f"the block keys of layer {state.kind!r} are not in order")
     channels = {
         name.removeprefix(CHANNEL): shaped_array(state, name, array.dtype, (len(keys), VOLUME, *array.shape[2:]))
@@ -55,6 +54,19 @@ def checked_pool(state: LayerState, *, low: int, high: int, mapped: bool = False
             raise InputError(f"channel {name!r} of layer {state.kind!r} holds numbers that are not finite")
         pool.add_channel(name, values.dtype, values.shape[2:])[: pool.n] = values
     return pool
+
+
+@no_type_check
+@njit(cache=True)
+def _is_in_morton_order(keys):
+    """True if the codes of the blocks ascend."""
+    last, mask = np.int64(-1), (1 << AXIS_BITS) - 1
+    for key in keys:
+        code = morton.code(key >> (2 * AXIS_BITS), (key >> AXIS_BITS) & mask, key & mask)
+        if code <= last:
+            return False
+        last = code
+    return True
 
 
 @no_type_check
