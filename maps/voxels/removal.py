@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, sqrt
+from functools import lru_cache
+from math import sqrt
 from typing import Any, no_type_check
 
 import numpy as np
@@ -15,9 +16,11 @@ from embmem.geometry import invert_pose, transform_points
 from embmem.maps.states import checked_numbers
 from embmem.maps.voxels import flips, weights
 from embmem.maps.voxels.blocks import SIDE, UNKNOWN, VOLUME, BlockPool, find, pack, unpack
+from embmem.maps.voxels.sensors import pixel_of_point, sensor_model, sensor_rays
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import LayerState
 
+Extent = tuple[float, float, float, float]
 Z_MIN = 0.01  # [m] voxel centres nearer to the camera plane are left alone
 
 
@@ -44,20 +47,21 @@ class Removal:
         """
         if observation.depth is None:
             return 0
-        k = observation.intrinsics
+        k, depth = observation.intrinsics, observation.depth
+        if depth.shape != (k.height, k.width):
+            raise ValueError(f"the depth image is {depth.shape}, the camera {k.height, k.width}")
         T = np.asarray(observation.T_map_camera, dtype=np.float64)
-        focal = (float(k.fx), float(k.fy), float(k.cx), float(k.cy))
-        size = (int(k.width), int(k.height))
         T_camera_voxel = invert_pose(T)[:3]
         T_camera_voxel[:, :3] *= resolution
-        low, high = _box_of_view(T, k, self.z_max, resolution)
-        rows = _rows_in_view(blocks.table, blocks.keys, (low, high), T_camera_voxel, (focal, size, float(self.z_max)))
+        extent, model = _view(k)
+        box = _box_of_view(T, extent, self.z_max, resolution)
+        rows = _rows_in_view(blocks.table, blocks.keys, box, T_camera_voxel, (extent, float(self.z_max)))
         removed = np.empty(len(rows) * VOLUME, dtype=np.int64)
         limits = (float(self.z_max), float(self.margin))
         revision = blocks.revision + 1
         corners = unpack(blocks.keys[rows]) * SIDE
-        arrays = (blocks.cells, blocks.revisions, observation.depth)
-        n = _remove(rows, corners, arrays, focal, T_camera_voxel, limits, revision, removed)
+        arrays = (blocks.cells, blocks.revisions, depth)
+        n = _remove(rows, corners, arrays, model, T_camera_voxel, limits, revision, removed)
         if n:
             blocks.revision = revision
             clear_channels(blocks, removed[:n])
@@ -90,13 +94,31 @@ def clear_channels(blocks: BlockPool, voxels: Int[np.ndarray, " n"]) -> None:
             channel.reshape(-1, *channel.shape[2:])[voxels] = 0
 
 
+@lru_cache(maxsize=4)
+def _view(k: Intrinsics) -> tuple[Extent, tuple[int, np.ndarray, np.ndarray]]:
+    """(x0, x1, y0, y1) of the image in the plane z = 1, borders of pixels included, and the model of the sensor."""
+    kind, numbers, borders = sensor_model(k)
+    if not k.distortion:
+        numbers = numbers.copy()
+        numbers[6] = np.inf  # without distortion nothing folds back into the image
+        x0, x1 = ((u - k.cx) / k.fx for u in (-0.5, k.width - 0.5))
+        y0, y1 = ((v - k.cy) / k.fy for v in (-0.5, k.height - 0.5))
+        return (x0, x1, y0, y1), (kind, numbers, borders)
+    x, y = (sensor_rays(k)[..., axis] for axis in (0, 1))
+    x_rim, y_rim = (2.0 * np.nanmax(np.abs(np.diff(a, axis=axis)), initial=0.0) for a, axis in ((x, 1), (y, 0)))
+    extent = (
+        float(np.nanmin(x) - x_rim), float(np.nanmax(x) + x_rim),
+        float(np.nanmin(y) - y_rim), float(np.nanmax(y) + y_rim),
+    )  # fmt: skip
+    return extent, (kind, numbers, borders)
+
+
 def _box_of_view(
-    T_map_camera: Float[np.ndarray, "4 4"], k: Intrinsics, z_max: float, resolution: float
+    T_map_camera: Float[np.ndarray, "4 4"], extent: Extent, z_max: float, resolution: float
 ) -> tuple[Int[np.ndarray, "3"], Int[np.ndarray, "3"]]:
     """(low, high) block coordinates, inclusive, of the box around the camera and its image at `z_max`."""
-    u = (np.array([-0.5, k.width - 0.5]) - k.cx) / k.fx
-    v = (np.array([-0.5, k.height - 0.5]) - k.cy) / k.fy
-    corners = [(x * z_max, y * z_max, z_max) for x in u for y in v]
+    x0, x1, y0, y1 = extent
+    corners = [(x * z_max, y * z_max, z_max) for x in (x0, x1) for y in (y0, y1)]
     points = transform_points(T_map_camera, np.array([(0.0, 0.0, 0.0), *corners]))
     blocks = np.floor(points / (resolution * SIDE)).astype(np.int64)
     return blocks.min(axis=0), blocks.max(axis=0)
@@ -107,13 +129,10 @@ def _box_of_view(
 def _rows_in_view(table, keys, box, M, view):
     """The rows of the blocks whose bounding sphere meets the view frustum up to z_max."""
     low, high = box
-    (fx, fy, cx, cy), (width, height), z_max = view
-    planes = np.empty((4, 2))  # (slope, lateral share): lateral + slope * z >= 0 inside, both of unit length
-    planes[0] = (cx + 0.5) / fx, 1.0
-    planes[1] = (width - 0.5 - cx) / fx, -1.0
-    planes[2] = (cy + 0.5) / fy, 1.0
-    planes[3] = (height - 0.5 - cy) / fy, -1.0
-    lengths = np.sqrt(planes[:, 0] ** 2 + 1.0)
+    (x0, x1, y0, y1), z_max = view
+    slopes = np.array([-x0, x1, -y0, y1])  # inside: sign * lateral + slope * z >= 0
+    signs = np.array([1.0, -1.0, 1.0, -1.0])
+    lengths = np.sqrt(slopes**2 + 1.0)
     radius = SIDE * 0.5 * sqrt(3.0) * sqrt(M[0, 0] ** 2 + M[1, 0] ** 2 + M[2, 0] ** 2)
     rows = np.empty((high[0] - low[0] + 1) * (high[1] - low[1] + 1) * (high[2] - low[2] + 1), dtype=np.int64)
     n = 0
@@ -129,7 +148,7 @@ def _rows_in_view(table, keys, box, M, view):
                 is_in = True
                 for i in range(4):
                     lateral = px if i < 2 else py
-                    is_in &= planes[i, 1] * lateral + planes[i, 0] * pz >= -radius * lengths[i]
+                    is_in &= signs[i] * lateral + slopes[i] * pz >= -radius * lengths[i]
                 if not is_in:
                     continue
                 row = find(table, keys, pack(bx, by, bz))
@@ -141,9 +160,10 @@ def _rows_in_view(table, keys, box, M, view):
 
 @no_type_check
 @njit(cache=True, error_model="numpy")
-def _remove(rows, corners, arrays, focal, M, limits, revision, removed):
+def _remove(rows, corners, arrays, model, M, limits, revision, removed):
     """Forget the voxels of these blocks that are seen again or past; returns how many, written as row * 512 + cell."""
     cells, revisions, depth = arrays
+    kind, numbers, borders = model
     z_max, margin = limits
     n = 0
     for block in range(len(rows)):
@@ -159,7 +179,8 @@ def _remove(rows, corners, arrays, focal, M, limits, revision, removed):
                 continue
             px = M[0, 0] * x + M[0, 1] * y + M[0, 2] * z + M[0, 3]
             py = M[1, 0] * x + M[1, 1] * y + M[1, 2] * z + M[1, 3]
-            measured = _measured(px / pz, py / pz, focal, depth)
+            v, u, _ = pixel_of_point(px, py, pz, kind, numbers, borders)
+            measured = depth[v, u] if v >= 0 else np.nan
             if 0.0 < measured < np.inf and not measured < pz - margin:
                 cells[row, i] = UNKNOWN
                 removed[n] = row * VOLUME + i
@@ -167,14 +188,3 @@ def _remove(rows, corners, arrays, focal, M, limits, revision, removed):
         if n > n_before:
             revisions[row] = revision
     return n
-
-
-@no_type_check
-@njit(cache=True, error_model="numpy")
-def _measured(x, y, focal, depth):
-    """The depth of the pixel that (x, y, 1) projects to, NaN outside of the image."""
-    fx, fy, cx, cy = focal
-    u, v = floor(fx * x + cx + 0.5), floor(fy * y + cy + 0.5)
-    if 0 <= u < depth.shape[1] and 0 <= v < depth.shape[0]:
-        return float(depth[int(v), int(u)])
-    return np.nan
