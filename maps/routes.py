@@ -27,8 +27,8 @@ class RouteGraph:
         directed: whether edges lead from the first node to the second only.
 
     Raises:
-        ValueError: if a position is not finite, k is not m, an edge names a node that is not there, or a length is negative, NaN
-            or infinite.
+        ValueError: if a position is not finite, k is not m, an edge names a node that is not there, or a length is
+            negative, NaN or infinite.
     """
 
     def __init__(
