@@ -1,7 +1,21 @@
 """Sparse occupancy voxels."""
 
 from embmem.maps.voxels.decay import DecayLayers
+from embmem.maps.voxels.euclidean import EuclideanField
+from embmem.maps.voxels.files import open_voxels, read_voxels, write_voxels
+from embmem.maps.voxels.merge import crop, merge, transform
 from embmem.maps.voxels.removal import Removal
 from embmem.maps.voxels.voxel_map import VoxelMap
 
-__all__ = ["DecayLayers", "Removal", "VoxelMap"]
+__all__ = [
+    "DecayLayers",
+    "EuclideanField",
+    "Removal",
+    "VoxelMap",
+    "crop",
+    "merge",
+    "open_voxels",
+    "read_voxels",
+    "transform",
+    "write_voxels",
+]

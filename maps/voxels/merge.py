@@ -42,7 +42,7 @@ def crop(voxels: VoxelMap, low: Float[np.ndarray, "3"], high: Float[np.ndarray, 
     for name, channel in pool.channels.items():
         values = part.add_channel(name, channel.dtype, channel.shape[2:])[: part.n]
         values[inside] = channel[rows][inside]
-    return _with_blocks(voxels, part)
+    return _with_blocks(voxels, part, deepcopy(voxels.payload), voxels.epoch)
 
 
 def transform(voxels: VoxelMap, T_new_old: Float[np.ndarray, "4 4"]) -> VoxelMap:
@@ -51,9 +51,7 @@ def transform(voxels: VoxelMap, T_new_old: Float[np.ndarray, "4 4"]) -> VoxelMap
     Raises:
         ValueError: if the transform is not rigid, or moves voxels out of the range of the map.
     """
-    pool = voxels.blocks
-    poses = np.broadcast_to(_checked_pose(T_new_old), (pool.n, 4, 4))
-    return _with_blocks(voxels, moved_blocks(pool, poses, voxels.resolution))
+    return _with_blocks(voxels, _moved(voxels, T_new_old), deepcopy(voxels.payload), voxels.epoch)
 
 
 def merge(a: VoxelMap, b: VoxelMap, T_a_b: Float[np.ndarray, "4 4"] | None = None) -> VoxelMap:
@@ -73,7 +71,7 @@ def merge(a: VoxelMap, b: VoxelMap, T_a_b: Float[np.ndarray, "4 4"] | None = Non
     payload, numbers = _merged_payload(a.payload, b.payload)
     epoch = float(np.fmin(a.epoch, b.epoch))
     pool = _copy(a.blocks)
-    other = _copy((b if T_a_b is None else transform(b, T_a_b)).blocks)
+    other = _copy(b.blocks if T_a_b is None else _moved(b, T_a_b))
     for name, new_numbers in numbers.items():
         values = other.channels[name][: other.n]
         values = values[..., 0] if name == "labels" else values
@@ -84,16 +82,19 @@ def merge(a: VoxelMap, b: VoxelMap, T_a_b: Float[np.ndarray, "4 4"] | None = Non
     if "settled" in pool.channels:  # what the voxels now are, or the next frame would find that they flipped
         cells, settled = pool.cells[: pool.n], pool.channels["settled"][: pool.n]
         np.copyto(settled, 1 + (cells > 0), where=cells != UNKNOWN, casting="unsafe")
-    merged = _with_blocks(a, pool)
-    merged.payload, merged.epoch = payload, epoch
-    return merged
+    return _with_blocks(a, pool, payload, epoch)
 
 
-def _with_blocks(voxels: VoxelMap, pool: BlockPool) -> VoxelMap:
-    """A map with the settings of another one, and with its own blocks."""
-    new = replace(voxels, payload=deepcopy(voxels.payload))
-    new.blocks, new.epoch = pool, voxels.epoch
+def _with_blocks(voxels: VoxelMap, pool: BlockPool, payload: Payload | None, epoch: float) -> VoxelMap:
+    """A map with the settings of another one, and with blocks and payload of its own."""
+    new = replace(voxels, payload=payload, track_changes="settled" in pool.channels)
+    new.blocks, new.epoch = pool, epoch
     return new
+
+
+def _moved(voxels: VoxelMap, T_new_old: Float[np.ndarray, "4 4"]) -> BlockPool:
+    poses = np.broadcast_to(_checked_pose(T_new_old), (voxels.blocks.n, 4, 4))
+    return moved_blocks(voxels.blocks, poses, voxels.resolution)
 
 
 def _checked_pose(T: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
