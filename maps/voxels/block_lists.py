@@ -130,20 +130,19 @@ def _find_blocks(ids, lengths, scores, threshold, candidates):
 @njit(cache=True)
 def _find_voxels(values, value_rows, cells, rows, scores, threshold):
     """((blocks, cells, ids) of the occupied voxels of at least `threshold`, the best score met)."""
+    # room for all of them: memory that is not written to costs nothing
+    most = len(rows) * VOLUME
+    found_rows, found_cells = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.int16)
+    found_ids = np.empty(most, dtype=np.uint16)
     n, best = 0, np.float32(-np.inf)
     for i in range(len(rows)):
+        row, value_row = rows[i], value_rows[i]
         for cell in range(VOLUME):
-            value = values[value_rows[i], cell]
-            if 0 < value < len(scores) and cells[rows[i], cell] > 0:
-                best = max(best, scores[value])
-                n += scores[value] >= threshold
-    found_rows, found_cells = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int16)
-    found_ids = np.empty(n, dtype=np.uint16)
-    n = 0
-    for i in range(len(rows)):
-        for cell in range(VOLUME):
-            value = values[value_rows[i], cell]
-            if 0 < value < len(scores) and cells[rows[i], cell] > 0 and scores[value] >= threshold:
-                found_rows[n], found_cells[n], found_ids[n] = rows[i], cell, value
+            value = values[value_row, cell]
+            if value == 0 or value >= len(scores) or cells[row, cell] <= 0:
+                continue
+            best = max(best, scores[value])
+            if scores[value] >= threshold:
+                found_rows[n], found_cells[n], found_ids[n] = row, cell, value
                 n += 1
-    return (found_rows, found_cells, found_ids), best
+    return (found_rows[:n], found_cells[:n], found_ids[:n]), best

@@ -46,7 +46,7 @@ def group_pixels(ends, table, keys, block_of, slot_of, slots, rows, cells):
         cells: (n,) int32, written: its place in the block.
     """
     # noise makes neighbouring pixels flip between blocks: those met lately are found without the hash table
-    near_key, near_first = np.full(_NEAR, -1, dtype=np.int64), np.empty(_NEAR, dtype=np.int64)
+    met = np.full((_NEAR, 2), -1, dtype=np.int64)  # (key, first cell in slot_of)
     row_of_block = np.empty(len(slot_of) // VOLUME, dtype=np.int32)
     n, n_blocks = 0, 0
     for i in range(len(slots)):
@@ -56,7 +56,7 @@ def group_pixels(ends, table, keys, block_of, slot_of, slots, rows, cells):
         x, y, z = np.int64(ends[i, 0]), np.int64(ends[i, 1]), np.int64(ends[i, 2])
         key = pack(x >> 3, y >> 3, z >> 3)
         near = (((x >> 3) & 15) << 8) | (((y >> 3) & 15) << 4) | ((z >> 3) & 15)
-        if near_key[near] != key:
+        if met[near, 0] != key:
             row = find(table, keys, key)
             if row < 0:
                 continue
@@ -67,8 +67,8 @@ def group_pixels(ends, table, keys, block_of, slot_of, slots, rows, cells):
                 n_blocks += 1
             if block_of[row] == 0:
                 continue
-            near_key[near], near_first[near] = key, (block_of[row] - 1) * VOLUME
-        at = near_first[near] + (((x & 7) << 6) | ((y & 7) << 3) | (z & 7))
+            met[near, 0], met[near, 1] = key, (block_of[row] - 1) * VOLUME
+        at = met[near, 1] + (((x & 7) << 6) | ((y & 7) << 3) | (z & 7))
         if slot_of[at] == 0:
             cells[n], n = at, n + 1
             slot_of[at] = n
