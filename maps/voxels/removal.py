@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import sqrt
+from math import floor, sqrt
 from typing import Any, no_type_check
 
 import numpy as np
@@ -53,7 +53,9 @@ class Removal:
         T = np.asarray(observation.T_map_camera, dtype=np.float64)
         T_camera_voxel = invert_pose(T)[:3]
         T_camera_voxel[:, :3] *= resolution
-        extent, model = _view(k)
+        extent = _extent(k)
+        focal = (float(k.fx), float(k.fy), float(k.cx), float(k.cy))
+        model = (not k.distortion, focal, sensor_model(k))
         box = _box_of_view(T, extent, self.z_max, resolution)
         rows = _rows_in_view(blocks.table, blocks.keys, box, T_camera_voxel, (extent, float(self.z_max)))
         removed = np.empty(len(rows) * VOLUME, dtype=np.int64)
@@ -95,22 +97,17 @@ def clear_channels(blocks: BlockPool, voxels: Int[np.ndarray, " n"]) -> None:
 
 
 @lru_cache(maxsize=4)
-def _view(k: Intrinsics) -> tuple[Extent, tuple[int, np.ndarray, np.ndarray]]:
-    """(x0, x1, y0, y1) of the image in the plane z = 1, borders of pixels included, and the model of the sensor."""
-    kind, numbers, borders = sensor_model(k)
+def _extent(k: Intrinsics) -> Extent:
+    """(x0, x1, y0, y1) of the image in the plane z = 1, borders of pixels included."""
     if not k.distortion:
-        numbers = numbers.copy()
-        numbers[6] = np.inf  # without distortion nothing folds back into the image
         x0, x1 = ((u - k.cx) / k.fx for u in (-0.5, k.width - 0.5))
         y0, y1 = ((v - k.cy) / k.fy for v in (-0.5, k.height - 0.5))
-        return (x0, x1, y0, y1), (kind, numbers, borders)
+        return x0, x1, y0, y1
     x, y = (sensor_rays(k)[..., axis] for axis in (0, 1))
     x_rim, y_rim = (2.0 * np.nanmax(np.abs(np.diff(a, axis=axis)), initial=0.0) for a, axis in ((x, 1), (y, 0)))
-    extent = (
-        float(np.nanmin(x) - x_rim), float(np.nanmax(x) + x_rim),
-        float(np.nanmin(y) - y_rim), float(np.nanmax(y) + y_rim),
-    )  # fmt: skip
-    return extent, (kind, numbers, borders)
+    ends = (np.nanmin(x) - x_rim, np.nanmax(x) + x_rim, np.nanmin(y) - y_rim, np.nanmax(y) + y_rim)
+    x0, x1, y0, y1 = (float(end) for end in ends)
+    return x0, x1, y0, y1
 
 
 def _box_of_view(
@@ -163,7 +160,7 @@ def _rows_in_view(table, keys, box, M, view):
 def _remove(rows, corners, arrays, model, M, limits, revision, removed):
     """Forget the voxels of these blocks that are seen again or past; returns how many, written as row * 512 + cell."""
     cells, revisions, depth = arrays
-    kind, numbers, borders = model
+    is_plain, focal, (kind, numbers, borders) = model
     z_max, margin = limits
     n = 0
     for block in range(len(rows)):
@@ -179,8 +176,11 @@ def _remove(rows, corners, arrays, model, M, limits, revision, removed):
                 continue
             px = M[0, 0] * x + M[0, 1] * y + M[0, 2] * z + M[0, 3]
             py = M[1, 0] * x + M[1, 1] * y + M[1, 2] * z + M[1, 3]
-            v, u, _ = pixel_of_point(px, py, pz, kind, numbers, borders)
-            measured = depth[v, u] if v >= 0 else np.nan
+            if is_plain:
+                measured = _measured(px / pz, py / pz, focal, depth)
+            else:
+                v, u, _ = pixel_of_point(px, py, pz, kind, numbers, borders)
+                measured = float(depth[v, u]) if v >= 0 else np.nan
             if 0.0 < measured < np.inf and not measured < pz - margin:
                 cells[row, i] = UNKNOWN
                 removed[n] = row * VOLUME + i
@@ -188,3 +188,14 @@ def _remove(rows, corners, arrays, model, M, limits, revision, removed):
         if n > n_before:
             revisions[row] = revision
     return n
+
+
+@no_type_check
+@njit(cache=True, error_model="numpy", inline="always")
+def _measured(x, y, focal, depth):
+    """The depth of the pixel that (x, y, 1) projects to without distortion, NaN outside of the image."""
+    fx, fy, cx, cy = focal
+    u, v = floor(fx * x + cx + 0.5), floor(fy * y + cy + 0.5)
+    if 0 <= u < depth.shape[1] and 0 <= v < depth.shape[0]:
+        return float(depth[int(v), int(u)])
+    return np.nan
