@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -306,7 +307,7 @@ def test_points_that_are_not_finite_are_skipped() -> None:
     {"resolution": 0.0}, {"resolution": float("nan")}, {"hit": -1.0}, {"miss": 0.1}, {"low": -0.1}, {"high": 9.0},
     {"max_range": 0.0}, {"max_range": 1000.0}, {"hit": 0.001},
 ])  # fmt: skip
-def test_senseless_parameters_are_refused(arguments: dict[str, float]) -> None:
+def test_senseless_parameters_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"need|must"):
         VoxelMap(**arguments)
 

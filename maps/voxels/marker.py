@@ -189,7 +189,7 @@ class Marker:
 
     def _open(self, tile: Tile) -> np.ndarray:
         """The flat marks of a tile, all zero."""
-        n_words = tile[3] * tile[4] * tile[5] // SIDE
+        n_words = tile[3] * tile[4] * tile[5] // SIDE + 1  # `mark_rays` takes one voxel more
         if len(self._words) < n_words:
             self._words = np.zeros(n_words, dtype=np.uint64)
         return self._words.view(np.uint8)

@@ -10,6 +10,8 @@ from numba import njit
 
 from embmem.maps.voxels.integrate import FREE, HIT
 
+LANES = 32  # rays that walk in step: enough of them for vector instructions
+_CHUNK = 1024  # ends that are indexed at once
 _SEEN = 4  # an end voxel that already has its ray
 
 
@@ -95,12 +97,34 @@ def point_ends(points, origins, limits, home, ends, targets, start, stop):
 @no_type_check
 @njit(cache=True, nogil=True, error_model="numpy")
 def mark_ends(marks, tile, ends, mark, start, stop):
-    """Store `mark` where the ends start <= i < stop with this mark lie in the grid."""
-    for i in range(start, stop):
-        if ends[i, 3] == mark:
-            index = flat_index(ends[i, 0], ends[i, 1], ends[i, 2], tile)
-            if index >= 0:
-                marks[index] = mark
+    """Store `mark` where the ends start <= i < stop with this mark lie in the grid; `marks` as for `mark_rays`."""
+    spare = tile[3] * tile[4] * tile[5]
+    indices = np.empty(_CHUNK, dtype=np.int32)
+    for first in range(start, stop, _CHUNK):
+        n = min(_CHUNK, stop - first)
+        _index_ends(ends[first : first + n], tile, mark, indices)
+        for i in range(n):
+            marks[indices[i]] = mark
+    marks[spare] = 0
+
+
+@no_type_check
+@njit(error_model="numpy")
+def _index_ends(ends, tile, mark, indices):
+    """Index in the grid of each end with the given mark, with any if that is 0; for the others one past the grid.
+
+    No branches: compiles to vector instructions, which the stores of the caller would prevent.
+    """
+    x0, y0, z0 = np.int32(tile[0]), np.int32(tile[1]), np.int32(tile[2])
+    n_x, n_y, n_z = np.int32(tile[3]), np.int32(tile[4]), np.int32(tile[5])
+    spare = np.int32(tile[3] * tile[4] * tile[5])
+    for i in range(len(ends)):
+        x, y, z = np.int32(ends[i, 0] - x0), np.int32(ends[i, 1] - y0), np.int32(ends[i, 2] - z0)
+        found = ends[i, 3]
+        is_inside = (x >= 0) & (x < n_x) & (y >= 0) & (y < n_y) & (z >= 0) & (z < n_z)
+        is_meant = (found != 0) & ((found == mark) | (mark == 0))
+        index = np.int32(np.int32(np.int32(x * n_y) + y) * n_z) + z
+        indices[i] = index if is_inside & is_meant else spare
 
 
 @no_type_check
@@ -109,26 +133,28 @@ def distinct_rays(marks, tile, ends, starts, n, targets, chosen):
     """Append one ray to the centre of each end voxel in the grid to the first n `targets`; the new n.
 
     Args:
-        marks: flat uint8 grid, all zero before and after.
+        marks: as for `mark_rays`, all zero before and after.
         starts: (1, 3) for all, or (len(ends), 3) of which `chosen` gets the row of each ray.
         targets: (len(ends), 3), written: centres in fractions of voxels.
     """
-    first = n
-    for i in range(len(ends)):
-        if ends[i, 3] == 0:
-            continue
-        index = flat_index(ends[i, 0], ends[i, 1], ends[i, 2], tile)
-        if index < 0 or marks[index] != 0:
-            continue
-        marks[index] = _SEEN  # whether hit or cut, one ray a voxel
+    found, indices = np.empty(len(ends), dtype=np.int32), np.empty(_CHUNK, dtype=np.int32)
+    spare, n_found = tile[3] * tile[4] * tile[5], 0
+    marks[spare] = _SEEN
+    for first in range(0, len(ends), _CHUNK):
+        m = min(_CHUNK, len(ends) - first)
+        _index_ends(ends[first : first + m], tile, 0, indices)
+        for i in range(m):  # whether hit or cut, one ray a voxel; no branch, as noise would mislead it
+            found[n_found] = first + i
+            n_found += marks[indices[i]] == 0
+            marks[indices[i]] = _SEEN
+    marks[spare] = 0
+    for i in found[:n_found]:
+        marks[flat_index(ends[i, 0], ends[i, 1], ends[i, 2], tile)] = 0
         for axis in range(3):
             targets[n, axis] = ends[i, axis] + 0.5
         if len(starts) > 1:
             chosen[n] = starts[i]
         n += 1
-    for i in range(first, n):
-        target = targets[i]
-        marks[flat_index(floor(target[0]), floor(target[1]), floor(target[2]), tile)] = 0
     return n
 
 
@@ -138,39 +164,67 @@ def mark_rays(marks, tile, starts, targets, start, stop):
     """Mark what the rays start <= i < stop pass before their end voxel; the grid holds all of them.
 
     Args:
-        marks: flat uint8 grid.
+        marks: flat uint8 grid and one more, which is zero afterwards.
         starts: (n, 3) in fractions of voxels, or (1, 3) for all.
         targets: (n, 3) likewise; rays to NaN are skipped.
     """
-    for i in range(start, stop):
-        if targets[i, 0] == targets[i, 0]:
-            _mark_ray(marks, tile, starts[i if len(starts) > 1 else 0], targets[i])
+    spare = tile[3] * tile[4] * tile[5]
+    times, whole = np.ones((6, LANES)), np.empty((5, LANES), dtype=np.int64)
+    for first in range(start, stop, LANES):
+        whole[:], whole[0] = 0, spare
+        n_steps = 0
+        for lane in range(min(LANES, stop - first)):
+            origin = starts[first + lane if len(starts) > 1 else 0]
+            n_steps = max(n_steps, _start_lane(tile, origin, targets[first + lane], times[:, lane], whole[:, lane]))
+        _walk_lanes(marks, n_steps, spare, times, whole)
+    marks[spare] = 0
 
 
 @no_type_check
 @njit(error_model="numpy")
-def _mark_ray(marks, tile, start, end):
-    """Walk from voxel to voxel in the order of crossings.
+def _start_lane(tile, start, end, times, whole):
+    """Put a ray into a lane; returns its number of steps.
+
+    Args:
+        times: (6,) next crossing along x, y, z and spacing of crossings along x, y, z, written.
+        whole: (5,) index in the grid, its change by a step along x, y, z, number of steps, written unless it is 0.
+    """
+    if np.isnan(end[0]):
+        return 0
+    n_steps = 0
+    for axis in range(3):
+        step, times[axis], times[3 + axis] = crossings(start[axis], end[axis])
+        whole[1 + axis] = step
+        n_steps += abs(floor(end[axis]) - floor(start[axis]))
+    whole[1] *= tile[4] * tile[5]
+    whole[2] *= tile[5]
+    whole[4] = n_steps
+    if n_steps > 0:
+        whole[0] = flat_index(floor(start[0]), floor(start[1]), floor(start[2]), tile)
+    return n_steps
+
+
+@no_type_check
+@njit(error_model="numpy")
+def _walk_lanes(marks, n_steps, spare, times, whole):
+    """Walk from voxel to voxel in the order of crossings, all lanes in step; those that have arrived mark `spare`.
 
     The number of steps is known. A ray that ends on a face may, by rounding, walk one voxel past it: the grid must
-    hold one voxel more than the ends.
+    hold one voxel more than the ends. Choices are those of `next_axis`, put so that they compile to vector
+    instructions.
     """
-    x, y, z = floor(start[0]), floor(start[1]), floor(start[2])
-    step_x, t_x, dt_x = crossings(start[0], end[0])
-    step_y, t_y, dt_y = crossings(start[1], end[1])
-    step_z, t_z, dt_z = crossings(start[2], end[2])
-    jump_x, jump_y = step_x * tile[4] * tile[5], step_y * tile[5]
-    index = flat_index(x, y, z, tile)
-    n_steps = abs(floor(end[0]) - x) + abs(floor(end[1]) - y) + abs(floor(end[2]) - z)
-    for _ in range(n_steps):
-        marks[index] = FREE
-        axis = next_axis(t_x, t_y, t_z)
-        if axis == 0:
-            index += jump_x
-            t_x += dt_x
-        elif axis == 1:
-            index += jump_y
-            t_y += dt_y
-        else:
-            index += step_z
-            t_z += dt_z
+    for step in range(1, n_steps + 1):
+        for lane in range(LANES):
+            marks[whole[0, lane]] = FREE
+        for lane in range(LANES):
+            t_x, t_y, t_z = times[0, lane], times[1, lane], times[2, lane]
+            dt_x, dt_y, dt_z = times[3, lane], times[4, lane], times[5, lane]
+            index, jump_x, jump_y, jump_z = whole[0, lane], whole[1, lane], whole[2, lane], whole[3, lane]
+            n = whole[4, lane]
+            is_z = np.int64(t_z <= t_x) & np.int64(t_z <= t_y)
+            is_y = np.int64(t_y <= t_x) & (1 - is_z)
+            times[0, lane] = t_x + (0.0 if (is_z | is_y) != 0 else dt_x)
+            times[1, lane] = t_y + (dt_y if is_y != 0 else 0.0)
+            times[2, lane] = t_z + (dt_z if is_z != 0 else 0.0)
+            jump = jump_z if is_z != 0 else (jump_y if is_y != 0 else jump_x)
+            whole[0, lane] = index + jump if step < n else spare
