@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from rendering import free_poses, make_renderer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from semantic_houses import CATEGORIES, ask, tour
 from semantic_queries import ABSENT, PRESENT
@@ -115,12 +116,12 @@ def score_rows(rng: np.random.Generator) -> list[Row]:
 def peer_times(table: PrototypeTable, query: np.ndarray) -> list[tuple[str, float | None]]:
     """(name, CPU ms) of peers that keep a vector for each of a million voxels and return those above the threshold."""
     features = table.direction[np.arange(PEER_SIZE) % N_PROTOTYPES]
-    times = [(f"numpy features @ query, {PEER_SIZE:.0e} x {DIM}",
+    times: list[tuple[str, float | None]] = [(f"numpy features @ query, {PEER_SIZE:.0e} x {DIM}",
               cpu_ms(lambda: np.flatnonzero(features @ query >= THRESHOLD), 3))]  # fmt: skip
     try:
         faiss = import_extra("faiss", "dev")
     except MissingExtraError:
-        return times
+        return [*times, ("faiss-cpu is not installed", None)]
     faiss.omp_set_num_threads(1)
     index = faiss.IndexFlatIP(DIM)
     index.add(features)
@@ -140,12 +141,12 @@ def noisy_frames(n: int) -> list[Observation]:
 
 
 def payload_rows(n_frames: int = 20) -> list[Row]:
-    """Time of a frame with each channel, over that without; minimum of three runs for every frame, then the mean."""
+    """Time of a frame with each channel, over that without; minimum of five runs for every frame, then the mean."""
     frames = noisy_frames(n_frames)
 
     def frame_ms(channels: tuple[str, ...]) -> float:
         times = []
-        for _ in range(4):  # the first compiles, and meets new pages
+        for _ in range(6):  # the first compiles, and meets new pages
             table = PrototypeTable(DIM) if "prototype" in channels else None
             voxels = VoxelMap(payload=Payload(channels, prototypes=table) if channels else None)
             run = []
@@ -233,10 +234,9 @@ def main() -> None:
         table.add_column(heading, justify="left" if heading in ("what", "peer") else "right")
     for each in rows:
         goal = each["goal"] + ("" if each["met"] else " MISSED")
-        peer = f"{each['peer_name']} {each['peer']:.1f}" if each["peer"] else "-"
-        table.add_row(
-            each["name"], f"{each['ours']:.3f}", goal, peer, f"{each['ratio']:.0f} x" if each["ratio"] else "-"
-        )
+        peer = each["peer_name"] + (f" {each['peer']:.1f}" if each["peer"] else "")
+        ratio = f"{each['ratio']:.0f} x" if each["ratio"] else "-"
+        table.add_row(escape(each["name"]), f"{each['ours']:.3f}", goal, escape(peer), ratio)
     console.print(table)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
