@@ -56,7 +56,7 @@ def first_part(voxels: VoxelMap, known: int) -> VoxelMap:
     """The blocks that came first, with so many known voxels or all there are."""
     pool = voxels.blocks
     counts = np.count_nonzero(pool.cells[: pool.n] != UNKNOWN, axis=1)
-    n = int(np.searchsorted(np.cumsum(counts), known)) + 1
+    n = min(int(np.searchsorted(np.cumsum(counts), known)) + 1, pool.n)
     part = VoxelMap(RESOLUTION, max_range=MAX_RANGE)
     part.blocks = BlockPool.from_rows(pool.keys[:n].copy(), pool.cells[:n].copy(), pool.stamps[:n].copy())
     return part
