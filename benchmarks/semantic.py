@@ -92,6 +92,7 @@ def score_rows(rng: np.random.Generator) -> list[Row]:
     query = (table.direction[0] + 0.5 * noise / np.linalg.norm(noise)).astype(np.float32)
     query /= np.linalg.norm(query)
     peers = peer_times(table, query)
+    BlockLists("prototype").select(plane_of_voxels(PER_BLOCK, rng), table.scores(query), THRESHOLD)  # compiles
     rows = []
     for n in SIZES:
         pool, lists = plane_of_voxels(n, rng), BlockLists("prototype")
