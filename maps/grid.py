@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import no_type_check
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8
 from numba import njit
@@ -57,12 +58,12 @@ class OccupancyGrid:
 
     def inflate(self, radius: float) -> Bool[np.ndarray, "h w"]:
         """True where the centre of an occupied cell is at most `radius` [m] from the centre of the cell."""
+        if self.cells.size == 0:
+            return np.zeros(self.cells.shape, dtype=np.bool_)
         reach = int(radius / self.resolution + 1e-9)
         y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-        disc = np.argwhere(np.hypot(y, x) * self.resolution <= radius + 1e-9) - reach
-        blocked = np.zeros(self.cells.shape, dtype=np.bool_)
-        _stamp(self.cells, disc, blocked)
-        return blocked
+        disc = (np.hypot(y, x) * self.resolution <= radius + 1e-9).astype(np.uint8)
+        return cv2.dilate((self.cells == OCCUPIED).astype(np.uint8), disc).view(np.bool_)
 
     def is_frontier(self) -> Bool[np.ndarray, "h w"]:
         """True for the free cells with an unseen cell beside them; beyond the grid nothing was seen."""
@@ -190,16 +191,3 @@ def _read_block(block, low, high, first, floor_seen, state):
                     state[x, y] = OCCUPIED
                 elif state[x, y] == UNSEEN:
                     state[x, y] = FREE
-
-
-@no_type_check
-@njit(cache=True)
-def _stamp(cells, disc, blocked):
-    for row in range(cells.shape[0]):
-        for column in range(cells.shape[1]):
-            if cells[row, column] != OCCUPIED:
-                continue
-            for i in range(len(disc)):
-                r, c = row + disc[i, 0], column + disc[i, 1]
-                if 0 <= r < cells.shape[0] and 0 <= c < cells.shape[1]:
-                    blocked[r, c] = True

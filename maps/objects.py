@@ -97,8 +97,13 @@ class ObjectMemory:
         self._doubt(observation, seen)
         is_duplicate = absorb_duplicates(self._rows, seen)
         is_refuted = (self._rows["times_seen"] < 2) & (self._rows["log_odds"] <= self.low)
-        self._rows = self._rows[~is_duplicate & ~is_refuted]
-        self._append(segments, categories, np.setdiff1d(np.arange(len(segments)), columns), observation.stamp)
+        is_over = is_duplicate | is_refuted
+        if is_over.any():
+            self._rows = self._rows[~is_over]
+        is_new = np.ones(len(segments), dtype=np.bool_)
+        is_new[columns] = False
+        if is_new.any():
+            self._append(segments, categories, np.flatnonzero(is_new), observation.stamp)
 
     def query(self, query: Query) -> list[Hit]:
         """Things of the category `query.entity` (all without), last seen in the time asked for, surest first.

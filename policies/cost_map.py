@@ -19,23 +19,9 @@ UNIT = 4  # price of an open cell in the integer field; prices are multiples of 
 TIGHT = 6.0  # price where the body just fits
 PRICE_MAX = 16.0  # bounds the number of buckets
 _STRAIGHT, _DIAGONAL = 5, 7  # 7/5 stands for the square root of 2, 1 % low
-_WIDTH = 2 * UNIT * _STRAIGHT  # the shortest edge
-_N_BUCKETS = 64  # a power of two, more than the longest edge over the shortest one
+_SHIFT = 5  # buckets are 2**5 wide, no wider than the shortest edge, 2 * UNIT * _STRAIGHT
+_N_BUCKETS = 64  # a power of two, more than the longest edge over the width
 _FAR = np.int32(2**30)
-
-
-@no_type_check
-@njit(cache=True)
-def _edge(flat, cell, dr, dc):
-    """Length of the edge to the neighbour `dr` cells up and `dc` cells right in flat steps; 0 where none leads."""
-    other = cell + dr + dc
-    if flat[other] == 0:
-        return 0
-    if dr == 0 or dc == 0:
-        return _STRAIGHT * (flat[cell] + flat[other])
-    if flat[cell + dr] == 0 or flat[cell + dc] == 0:
-        return 0  # no cutting of corners
-    return _DIAGONAL * (flat[cell] + flat[other])
 
 
 @no_type_check
@@ -43,16 +29,17 @@ def _edge(flat, cell, dr, dc):
 def _spread(weight, sources):
     """Integer distances from the flat `sources`; `weight` (h, w) is 0 where blocked, and on its whole border.
 
-    A bucket is as wide as the shortest edge, so its cells can not improve each other and need no order. A cell that
+    A bucket is no wider than the shortest edge, so its cells can not improve each other and need no order. A cell that
     was improved stays in its old bucket too and is skipped there.
     """
     w = weight.shape[1]
     flat = weight.ravel()
-    distance = np.full(flat.size, _FAR, np.int32)
+    distance = np.where(flat > 0, _FAR, np.int32(-1))  # nothing is nearer than -1: blocked cells are never reached
+    jumps = np.array([1, w, -1, -w, w + 1, w - 1, -w - 1, 1 - w])  # straight steps first
     head = np.full(_N_BUCKETS, -1, np.int32)  # of each bucket's chain of entries
     cells = np.empty(8 * flat.size + len(sources), np.int32)  # an edge makes at most one entry
     after = np.empty(len(cells), np.int32)
-    n_entries, n_queued = 0, 0
+    unused, n_entries, n_queued = -1, 0, 0
     for s in sources:
         if flat[s] > 0 and distance[s] != 0:
             distance[s] = 0
@@ -64,24 +51,32 @@ def _spread(weight, sources):
         entry = head[level & (_N_BUCKETS - 1)]
         head[level & (_N_BUCKETS - 1)] = -1
         while entry >= 0:
-            cell, entry = cells[entry], after[entry]
+            cell, following = cells[entry], after[entry]
+            after[entry], unused, entry = unused, entry, following  # used again: what is hot in the cache stays so
             n_queued -= 1
             here = distance[cell]
-            if here // _WIDTH != level:
+            if here >> _SHIFT != level:
                 continue
-            for dr in (-w, 0, w):
-                for dc in (-1, 0, 1):
-                    edge = _edge(flat, cell, dr, dc)
-                    other = cell + dr + dc
-                    if edge == 0 or here + edge >= distance[other]:
-                        continue
-                    distance[other] = here + edge
-                    bucket = ((here + edge) // _WIDTH) & (_N_BUCKETS - 1)
-                    cells[n_entries], after[n_entries], head[bucket] = other, head[bucket], n_entries
+            own = flat[cell]
+            for move in range(8):
+                other = cell + jumps[move]
+                there = here + (_STRAIGHT if move < 4 else _DIAGONAL) * (own + flat[other])
+                if there >= distance[other]:
+                    continue
+                if move >= 4 and (flat[cell + jumps[move - 4]] == 0 or flat[cell + jumps[(move - 3) & 3]] == 0):
+                    continue  # no cutting of corners
+                distance[other] = there
+                slot = unused
+                if slot >= 0:
+                    unused = after[slot]
+                else:
+                    slot = n_entries
                     n_entries += 1
-                    n_queued += 1
+                bucket = (there >> _SHIFT) & (_N_BUCKETS - 1)
+                cells[slot], after[slot], head[bucket] = other, head[bucket], slot
+                n_queued += 1
         level += 1
-    return distance.reshape(weight.shape)
+    return np.where(flat > 0, distance, _FAR).reshape(weight.shape)
 
 
 @dataclass(frozen=True, eq=False)
