@@ -48,13 +48,15 @@ class Marker:
         self._words = np.zeros(0, dtype=np.uint64)  # the local grid's marks, all zero between frames
         self._reach = np.empty((0, 0), dtype=np.float32)
         self._points = np.empty((0, 3))
-        self._targets = np.empty((0, 3))
+        self._targets, self._distinct_ends = np.empty((0, 3)), np.empty((0, 4), dtype=np.int32)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def n_bytes(self) -> int:
         """Bytes of RAM."""
-        return sum(a.nbytes for a in (self.ends, self._words, self._reach, self._points, self._targets))
+        return sum(
+            a.nbytes for a in (self.ends, self._words, self._reach, self._points, self._targets, self._distinct_ends)
+        )
 
     def integrate_image(
         self,
@@ -91,7 +93,8 @@ class Marker:
             self._split(kernel, tile[3] // SIDE, marks, inside, *view)
 
         tiling = Tiling(low, high, np.stack([low, low]), self.tile_bytes)
-        self._integrate(blocks, tiling, mark_space, image.size, stamp, (FREE, HIT) if is_cut else (HIT,))
+        ends = self.ends[: image.size]
+        self._integrate(blocks, tiling, mark_space, ends, stamp, (FREE, HIT) if is_cut else (HIT,))
 
     def _image_ends(self, image: np.ndarray, sensor: Sensor, T: np.ndarray, *, every_ray: bool) -> list[Any]:
         """Fill `ends`, `_reach` and, for every ray, `_points`; what `depth_ends` returns for each part."""
@@ -145,10 +148,11 @@ class Marker:
         low, high = _blocks_of(bounds, padding=1)  # a ray that ends on a face may walk past it by one
         home = np.floor(np.stack([starts.min(axis=0), starts.max(axis=0)]) / SIDE).astype(np.int64)
         tiling = Tiling(low, high, home, self.tile_bytes)
-        targets, n = self._points[:n_ends], n_ends
+        ends, targets, n = self.ends[:n_ends], self._points[:n_ends], n_ends
         if not every_ray:
-            starts, targets, n = self._distinct(tiling, starts, n_ends)
-        rays = TiledRays(tiling, starts, targets[:n], n, self._threads) if len(tiling) > 1 else None
+            starts, n = self._distinct(tiling, starts, n_ends)
+            ends, targets = self._distinct_ends[:n], self._targets[:n]
+        rays = TiledRays(tiling, starts, targets, n, self._threads) if len(tiling) > 1 else None
 
         def mark_space(marks: np.ndarray, tile: Tile, number: int) -> None:
             if rays is None:
@@ -156,35 +160,35 @@ class Marker:
             else:
                 self._split(mark_tiled_rays, self._threads, marks, tile, *rays.arguments(number))
 
-        self._integrate(blocks, tiling, mark_space, n_ends, stamp, (HIT,) if every_ray else (FREE, HIT))
+        self._integrate(blocks, tiling, mark_space, ends, stamp, (HIT,) if every_ray else (FREE, HIT))
 
-    def _distinct(self, tiling: Tiling, starts: np.ndarray, n_ends: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """(starts, targets, how many) of one ray to the centre of each distinct end voxel."""
+    def _distinct(self, tiling: Tiling, starts: np.ndarray, n_ends: int) -> tuple[np.ndarray, int]:
+        """(starts, how many) of the rays to distinct ends, which go to `_distinct_ends` and `_targets`."""
         if len(self._targets) < n_ends:
-            self._targets = np.empty((n_ends, 3))
+            self._targets, self._distinct_ends = np.empty((n_ends, 3)), np.empty((n_ends, 4), dtype=np.int32)
         chosen = np.empty_like(starts)
         n = 0
         for _, tile in tiling:
             marks = self._open(tile)
-            n = distinct_rays(marks, tile, self.ends[:n_ends], starts, n, self._targets, chosen)
-        return chosen if len(starts) > 1 else starts, self._targets, n
+            n = distinct_rays(marks, tile, self.ends[:n_ends], starts, n, self._distinct_ends, self._targets, chosen)
+        return chosen if len(starts) > 1 else starts, n
 
     def _integrate(
         self,
         blocks: BlockPool,
         tiling: Tiling,
         mark_space: Callable[[np.ndarray, Tile, int], None],
-        n_ends: int,
+        ends: np.ndarray,
         stamp: float,
         kinds: tuple[int, ...],
     ) -> None:
-        """Mark free space, then the first n ends of these kinds, and fold the marks, tile by tile."""
+        """Mark free space, then the ends of these kinds, and fold the marks, tile by tile."""
         blocks.revision += 1
         for number, tile in tiling:
             marks = self._open(tile)
             mark_space(marks, tile, number)
             for kind in kinds:
-                self._split(mark_ends, n_ends, marks, tile, self.ends, kind)
+                self._split(mark_ends, len(ends), marks, tile, ends, kind)
             self._fold(blocks, tile, stamp)
 
     def _open(self, tile: Tile) -> np.ndarray:

@@ -129,12 +129,13 @@ def _index_ends(ends, tile, mark, indices):
 
 @no_type_check
 @njit(cache=True, nogil=True, error_model="numpy")
-def distinct_rays(marks, tile, ends, starts, n, targets, chosen):
-    """Append one ray to the centre of each end voxel in the grid to the first n `targets`; the new n.
+def distinct_rays(marks, tile, ends, starts, n, distinct, targets, chosen):
+    """Append the distinct ends in the grid, and a ray to the centre of each, to the first n; the new n.
 
     Args:
         marks: as for `mark_rays`, all zero before and after.
         starts: (1, 3) for all, or (len(ends), 3) of which `chosen` gets the row of each ray.
+        distinct: (len(ends), 4), written: like `ends`, HIT where any end is one.
         targets: (len(ends), 3), written: centres in fractions of voxels.
     """
     found, indices = np.empty(len(ends), dtype=np.int32), np.empty(_CHUNK, dtype=np.int32)
@@ -145,12 +146,16 @@ def distinct_rays(marks, tile, ends, starts, n, targets, chosen):
         _index_ends(ends[first : first + m], tile, 0, indices)
         for i in range(m):  # whether hit or cut, one ray a voxel; no branch, as noise would mislead it
             found[n_found] = first + i
-            n_found += marks[indices[i]] == 0
-            marks[indices[i]] = _SEEN
+            before = marks[indices[i]]
+            n_found += before == 0
+            marks[indices[i]] = before | ends[first + i, 3] | _SEEN
     marks[spare] = 0
     for i in found[:n_found]:
-        marks[flat_index(ends[i, 0], ends[i, 1], ends[i, 2], tile)] = 0
+        index = flat_index(ends[i, 0], ends[i, 1], ends[i, 2], tile)
+        distinct[n, 3] = HIT if marks[index] & HIT else FREE
+        marks[index] = 0
         for axis in range(3):
+            distinct[n, axis] = ends[i, axis]
             targets[n, axis] = ends[i, axis] + 0.5
         if len(starts) > 1:
             chosen[n] = starts[i]
