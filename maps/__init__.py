@@ -3,6 +3,7 @@
 from embmem.maps.distance import descend, distance_field
 from embmem.maps.grid import Frontier, GridBuilder, OccupancyGrid
 from embmem.maps.objects import ObjectMemory
+from embmem.maps.routes import RouteGraph
 from embmem.maps.spatial_memory import open_memory, spatial_memory
 from embmem.maps.voxels import DecayLayers, Removal, VoxelMap
 
@@ -13,6 +14,7 @@ __all__ = [
     "ObjectMemory",
     "OccupancyGrid",
     "Removal",
+    "RouteGraph",
     "VoxelMap",
     "descend",
     "distance_field",

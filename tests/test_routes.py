@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from embmem.maps.routes import RouteGraph
+from embmem.maps import RouteGraph
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 
