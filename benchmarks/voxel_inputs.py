@@ -53,16 +53,18 @@ class _Flat:
         doors = np.array([(d.x0, d.y0, d.x1, d.y1, d.room_a, d.room_b) for d in self.house.doors], dtype=np.float64)
         self._renderer = Renderer(build_mesh(self.house), rooms, doors)
 
-    def views(self, n: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def views(
+        self, n: int, rng: np.random.Generator, least_median: float = 1.0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(pose, what the noisy camera measures) of a robot that looks anywhere but at a wall in front of its nose.
 
         The camera is 0.88 m high, 0.2 m away from everything and looks slightly up or down; half of what it sees is
-        at least a metre away.
+        at least `least_median` [m] away.
         """
         while n > 0:
             T = self._pose(rng)
             depth = NOISE.apply(self._renderer.render(T, CAMERA, rgb=False).depth, rng)
-            if np.nanmedian(depth) >= 1.0:
+            if np.nanmedian(depth) >= least_median:
                 n -= 1
                 yield T, depth
 
@@ -77,10 +79,10 @@ class _Flat:
                 return camera_pose(np.array([p[0], p[1], 0.88]), yaw, pitch)
 
 
-def flat_frames(n: int) -> list[Frame]:
-    """`n` views of one flat."""
+def flat_frames(n: int, *, least_median: float = 1.0) -> list[Frame]:
+    """`n` views of one flat, of which half is at least `least_median` [m] away; 0 takes views of walls, too."""
     flat, rng = _Flat(FLAT), np.random.default_rng(0)
-    views = enumerate(flat.views(n, rng))
+    views = enumerate(flat.views(n, rng, least_median))
     return [to_frame(Observation(float(i), T, CAMERA, depth=depth)) for i, (T, depth) in views]
 
 

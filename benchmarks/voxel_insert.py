@@ -18,7 +18,7 @@ from embmem.errors import MissingExtraError, import_extra
 from embmem.maps import VoxelMap
 from embmem.maps.voxels.octomap_files import read_octomap
 
-# ms a frame of peers that are on no package index, and OctoMap's on the same input and machine (PERFORMANCE.md)
+# ms a frame of peers that are on no package index, measured once beside OctoMap on the same input and machine
 MEASURED_ONCE = {
     0.05: {"OctoMap": 19.8, "Bonxai": 3.9, "wavemap": 4.7},
     0.025: {"OctoMap": 343.0, "Bonxai": 18.9, "wavemap": 15.5},

@@ -65,6 +65,9 @@ def insertion_rows(driver: OctoMapDriver | None, folder: Path, data: Path, *, qu
     rows += insert_rows(Input("flat 5 cm", flat, 0.05, MAX_RANGE, passes), driver, folder, goals=GOALS[0.05])
     fine = Input("flat 2.5 cm", flat[: max(n // 2, 8)], 0.025, MAX_RANGE, 2)
     rows += insert_rows(fine, driver, folder, goals=GOALS[0.025])
+    near = Input("flat 5 cm, any pose", flat_frames(n, least_median=0.0), 0.05, MAX_RANGE, passes)
+    rows += every_ray_rows(near, driver, folder)
+    rows += insert_rows(near, driver, folder, goals={"OctoMap": 8.0, "pyoctomap": 30.0})
     if data.is_dir():
         real = {"OctoMap": 8.0, "pyoctomap": 30.0}
         kinect = kinect_frames(data, every=50 if quick else 10)

@@ -19,6 +19,7 @@ def spatial_memory(
     resolution: float = 0.05,
     max_range: float = 5.0,
     *,
+    integrator: str = "projective",
     view_distance: float = 0.5,
     view_angle: float = 0.5,
     voxels: VoxelMap | None = None,
@@ -31,15 +32,16 @@ def spatial_memory(
     Args:
         resolution: edge of a voxel [m].
         max_range: [m] of depth that is used.
+        integrator: of depth images, see `VoxelMap`.
         view_distance: a view is recorded when the camera has moved this far [m] ...
         view_angle: ... or turned this much [rad].
-        voxels: instead of one made from `resolution` and `max_range`.
+        voxels: instead of one made from these three.
         objects: instead of one made from `max_range`.
         store: where records go; in RAM if not given.
         gate: what checks observations.
     """
     if voxels is None:
-        voxels = VoxelMap(resolution=resolution, max_range=max_range)
+        voxels = VoxelMap(resolution=resolution, max_range=max_range, integrator=integrator)
     if objects is None:
         objects = ObjectMemory(max_range=max_range)
     return Memory([voxels, objects], store=store, gate=gate, view_distance=view_distance, view_angle=view_angle)

@@ -1,4 +1,4 @@
-"""Integrates frames with `CudaVoxels` and writes the cells: `python tests/cuda_frames.py INPUT.npz OUTPUT.npz`.
+"""Integrates frames with `CudaVoxels` and writes the cells: `python tests/cuda_frames.py INPUT OUTPUT` (safetensors).
 
 A script, since numba's CUDA simulator must be chosen (NUMBA_ENABLE_CUDASIM=1) before numba is imported.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from embmem.maps import VoxelMap
 from embmem.maps.voxels.cuda import CudaVoxels
@@ -25,9 +26,9 @@ def integrated(depths: np.ndarray, poses: np.ndarray, integrator: str, on_gpu: b
 
 
 if __name__ == "__main__":
-    given = np.load(sys.argv[1])
-    arrays = {}
+    given = load_file(sys.argv[1])
+    arrays: dict[str, np.ndarray] = {}
     for name in ("projective", "ends", "rays"):
         state = integrated(given["depths"], given["poses"], name, on_gpu=True).save()
         arrays |= {f"{name}_{key}": array for key, array in state.arrays.items()}
-    np.savez(sys.argv[2], **arrays)
+    save_file(arrays, sys.argv[2])

@@ -112,6 +112,22 @@ def test_an_entity_is_found_where_it_is(built: Path, capsys: pytest.CaptureFixtu
     assert unheard == {"objects": [], "views": [], "known_entities": ["floor", "mug", "wall"]}
 
 
+def test_a_semantic_memory_answers_in_words_and_says_when_nothing_matches(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, encoder = tmp_path / "room.embmem", "encoder._target_=box_room.WordVectors"
+    semantic = ["memory=semantic", "perceive=labels", "memory.voxels.payload.prototypes.dim=8", "colour=true"]
+    assert main(["build", f"rgbd={recorded}", f"out={path}", *semantic, f"perceive.{encoder}"]) == 0
+    found = ask(capsys, path, "text='a mug for tea'", encoder)["text"]
+    assert found["is_found"]
+    assert found["things"][0]["entity"] == "mug"
+    assert np.linalg.norm(np.array(found["things"][0]["position"]) - MUG) < 0.15
+    assert ask(capsys, path, "text=submarine", encoder)["text"] == {"is_found": False, "things": []}
+    assert ask(capsys, path, "changes=0")["changes"]["n_regions"] == 0  # nothing moves in this room
+    assert main(["query", f"file={path}", "text='a mug'", encoder]) == 0
+    assert "mug" in capsys.readouterr().out
+
+
 def test_tables_are_for_people(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["query", f"file={built}", "entity=mug", "point=[2.5,3.2,1.2]"]) == 0
     text = capsys.readouterr().out

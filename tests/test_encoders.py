@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from embmem.encoders import MiniLMEncoder, TextEncoder
+from embmem.encoders import LabelEmbeddings, MiniLMEncoder, TextEncoder
 from embmem.errors import MissingExtraError
 from embmem.maps import VoxelMap
 from embmem.maps.voxels.payload import Payload
@@ -19,7 +20,7 @@ from embmem.sim_envs.house import LABELS
 from embmem.testing import wall_ahead
 
 # torch and its friends warn about one another
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 PARAPHRASES = {
     "somewhere to sleep at night": "bed",
@@ -35,6 +36,36 @@ PARAPHRASES = {
     "tells the time": "clock",
     "bandages for a cut": "first aid kit",
 }
+
+
+class Letters:
+    """A vector a text by its first letter, and a note of what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        self.asked += texts
+        return np.eye(26, dtype=np.float32)[[ord(text[0]) - ord("a") for text in texts]]
+
+
+def test_segments_get_the_vector_of_the_label_that_most_of_their_pixels_have() -> None:
+    letters = Letters()
+    embed = LabelEmbeddings(letters)
+    frame = wall_ahead()
+    instance, semantic = np.array(frame.instance), np.array(frame.semantic)
+    semantic[9, 13:16] = 1  # a few pixels of the mug are taken for wall
+    instance[0, :5] = 7
+    embedded = embed(replace(frame, instance=instance, semantic=semantic))
+    assert embedded.embeddings is not None
+    assert {i: "abcdefghijklmnopqrstuvwxyz"[v.argmax()] for i, v in embedded.embeddings.items()} == {1: "m", 7: "w"}
+    embed(embedded)
+    embed(frame)
+    assert sorted(letters.asked) == ["mug", "wall"]  # each label once
+    given = {1: np.ones(3, dtype=np.float32)}
+    assert embed(replace(frame, embeddings=given)).embeddings is given
+    for missing in (replace(frame, semantic=None), replace(frame, instance=None)):
+        assert embed(missing).embeddings is None
 
 
 @pytest.fixture(scope="module")

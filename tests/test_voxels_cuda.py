@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from embmem.geometry import camera_pose
 from embmem.maps import VoxelMap
@@ -40,12 +41,12 @@ def on_cpu(depths: np.ndarray, poses: np.ndarray, integrator: str) -> VoxelMap:
 
 def test_the_gpu_gives_the_cells_of_the_cpu(tmp_path: Path) -> None:
     depths, poses = frames(2, (12, 15))
-    np.savez(tmp_path / "in.npz", depths=depths, poses=poses)
+    save_file({"depths": depths, "poses": poses}, tmp_path / "in")
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "in"), str(tmp_path / "out")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    gpu = np.load(tmp_path / "out.npz")
+    gpu = load_file(tmp_path / "out")
     for integrator in ("projective", "ends", "rays"):
         state = on_cpu(depths, poses, integrator).save()
         assert (state.arrays["cells"] > 0).sum() > 50

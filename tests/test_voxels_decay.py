@@ -132,10 +132,10 @@ def test_a_movable_thing_that_left_is_removed_from_its_layer() -> None:
 
 def test_what_flips_often_goes_to_the_dynamic_layer_without_a_label() -> None:
     layers = DecayLayers(VoxelMap(0.05, track_changes=True), VoxelMap(0.05), movable=[], max_rate=0.02)
-    for i in range(8):
+    for i in range(48):
         depth = np.full((24, 32), 2.02, np.float32)
-        depth[9:15, 13:19] -= 0.2 * (i % 2)  # comes and goes
-        frame = replace(looking(float(i)), depth=depth, semantic=None, labels=())
+        depth[9:15, 13:19] -= 0.2 * (i // 6 % 2)  # comes and goes
+        frame = replace(looking(i / 6.0), depth=depth, semantic=None, labels=())
         layers.observe(frame)
     is_dynamic = layers.is_dynamic(looking(9.0))
     assert is_dynamic[9:15, 13:19].any()

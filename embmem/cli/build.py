@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
@@ -17,13 +18,16 @@ from embmem.cli.settings import word
 from embmem.errors import InputError, OutputExistsError, RefusedObservation
 from embmem.ingress import FAULTS
 from embmem.memory import Memory
+from embmem.observation import Observation
 from embmem.occupancy import find_occupancy, views
 from embmem.recordings.rgbd_folder import RgbdFolder
 
+Perceive = Callable[[Observation], Observation]
 HELP = """embmem build: turn an RGB-D recording into a saved map
 
   embmem build rgbd=../shared/data/rgbd/seven_scenes out=room.embmem
   embmem build rgbd=../shared/data/rgbd/seven_scenes out=coarse.embmem resolution=0.1 every=4 overwrite=true
+  embmem build rgbd=flat out=flat.embmem memory=semantic perceive=labels colour=true   ask it in words (extra text)
 
 The folder holds frame-NNNNNN.color.jpg or .png, .depth.png (16 bit, millimetres, 0 and 65535 invalid), .pose.txt (4x4
 camera-to-world) and camera-intrinsics.txt, the layout of 7-Scenes and 3DMatch. Everything is checked before the first
@@ -38,16 +42,17 @@ def run(cfg: DictConfig) -> None:
     out, is_overwriting, on_fault = Path(word(cfg, "out")), cfg.overwrite, cfg.on_fault
     _check_free(out, is_overwriting=is_overwriting)
     memory: Memory = instantiate(cfg.memory)
+    perceive = instantiate(cfg.perceive) if "perceive" in cfg else None
     recording = RgbdFolder(
         word(cfg, "rgbd"),
         frame=cfg.frame,
         on_fault=on_fault,
         every=cfg.every,
-        rgb=False,
+        rgb=cfg.colour,
         policies=memory.gate.policies,
     )
     refused = Counter(fault.kind for fault in recording.faults)
-    refused += _integrate(recording, memory, console, is_skipping=on_fault == "skip")
+    refused += _integrate(recording, memory, console, perceive=perceive, is_skipping=on_fault == "skip")
     memory.save(out, overwrite=is_overwriting)
     n_frames = len(recording) + len(recording.faults) - sum(refused.values())
     console.print(_summary(memory, out, n_frames, refused, perf_counter() - started))
@@ -61,13 +66,15 @@ def _check_free(out: Path, *, is_overwriting: bool) -> None:
         raise InputError(f"{out.parent} is not a folder; create it first")
 
 
-def _integrate(recording: RgbdFolder, memory: Memory, console: Console, *, is_skipping: bool) -> Counter[str]:
-    """Observe every frame; returns how many were refused by the gate, by fault."""
+def _integrate(
+    recording: RgbdFolder, memory: Memory, console: Console, *, perceive: Perceive | None, is_skipping: bool
+) -> Counter[str]:
+    """Observe every frame, after `perceive` added to it; returns how many were refused by the gate, by fault."""
     refused: Counter[str] = Counter()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         for index, observation in enumerate(progress.track(recording, description="building")):
             try:
-                memory.observe(observation)
+                memory.observe(perceive(observation) if perceive else observation)
             except RefusedObservation as error:
                 if not is_skipping:
                     raise InputError(f"{recording.pose_file(index)}: {error}") from None

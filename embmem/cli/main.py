@@ -97,12 +97,13 @@ def _help(command: str, module: ModuleType) -> int:
     return 0
 
 
-def _group_help(folder: Path, group: str, chosen: str | list[str]) -> Iterator[str]:
+def _group_help(folder: Path, group: str, chosen: str | list[str] | None) -> Iterator[str]:
     """What can be chosen in a config group, and the settings of what is chosen by default."""
     there = sorted(file.stem for file in (folder / group).glob("*.yaml"))
-    typed = chosen if isinstance(chosen, str) else f"[{','.join(chosen)}]"
+    names = [chosen] if isinstance(chosen, str) else chosen or []
+    typed = f"[{','.join(names)}]" if isinstance(chosen, list) else chosen or "null"
     yield f"\n{group}={typed}   there are: {', '.join(there)}\n"
-    for name in [chosen] if isinstance(chosen, str) else chosen:
+    for name in names:
         yield _indented((folder / group / f"{name}.yaml").read_text("utf-8"))
 
 

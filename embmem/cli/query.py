@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from embmem.cli.settings import numbers, word
+from embmem.encoders import TextEncoder
 from embmem.memory import Memory
 from embmem.occupancy import find_occupancy, views, views_of
 from embmem.records import Hit, Query
@@ -26,16 +28,22 @@ HELP = """embmem query: ask a saved map
   embmem query file=room.embmem 'box=[0,-1,0,2,1,2]'          what the box holds
   embmem query file=tour.embmem entity=mug json=true          where mugs were seen, as JSON
   embmem query file=tour.embmem "entity='coffee table'"       names with a space need quotes for the shell and for Hydra
+  embmem query file=tour.embmem "text='boils water'"          other words than the detector's; "not found" is an answer
+  embmem query file=tour.embmem changes=120                   what appeared or vanished since stamp 120
 """
 Answer = dict[str, Any]
 # What a person does not need beside `why`, and a table of 80 columns has no room for.
-_JSON_ONLY = frozenset({"entity", "id", "layer", "score", "size", "first_seen", "times_seen", "times_missed"})
+_JSON_ONLY = frozenset({
+    "id", "layer", "score", "size", "first_seen", "times_seen", "times_missed",
+    "mean_score", "n_voxels", "voxels", "since", "appeared", "x0", "y0", "z0", "x1", "y1", "z1",
+})  # fmt: skip
 
 
 def run(cfg: DictConfig) -> None:
     """Answer every question that is set."""
     questions: dict[str, Callable[[Memory, DictConfig], Answer]] = {
         "point": _point, "nearest": _nearest, "ray": _ray, "box": _box, "entity": _entity,
+        "text": _text_question, "changes": _changes,
     }  # fmt: skip
     asked = [name for name in questions if cfg[name] is not None]
     if not asked:
@@ -107,12 +115,7 @@ def _is_inside(position: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
 
 
 def _entity(memory: Memory, cfg: DictConfig) -> Answer:
-    near = None if cfg.near is None else numbers(cfg, "near", 3)
-    query = Query(
-        entity=word(cfg, "entity"), near=near, radius=float(cfg.radius),
-        since=float(cfg.since), until=float(cfg.until), k=cfg.k,
-    )  # fmt: skip
-    hits = memory.query(query)
+    hits = memory.query(_narrowed(cfg, entity=word(cfg, "entity")))
     answer: Answer = {
         "objects": [_describe(hit) for hit in hits if hit.layer != "store"],
         "views": [_describe(hit) for hit in hits if hit.layer == "store"],
@@ -120,6 +123,24 @@ def _entity(memory: Memory, cfg: DictConfig) -> Answer:
     if not hits:  # perhaps only the word is wrong
         answer["known_entities"] = sorted({name for view in views(memory) for name in view.entities})
     return answer
+
+
+def _text_question(memory: Memory, cfg: DictConfig) -> Answer:
+    encode: TextEncoder = instantiate(cfg.encoder)
+    hits = memory.query(_narrowed(cfg, embedding=encode([word(cfg, "text")])[0]))
+    return {"is_found": bool(hits), "things": [_describe(hit) for hit in hits]}
+
+
+def _changes(memory: Memory, cfg: DictConfig) -> Answer:
+    hits = memory.query(replace(_narrowed(cfg), kind="change", since=float(cfg.changes)))
+    return {"n_regions": len(hits), "regions": [_describe(hit) for hit in hits]}
+
+
+def _narrowed(cfg: DictConfig, **asked: Any) -> Query:
+    """A query by what was asked, where and when."""
+    near = None if cfg.near is None else numbers(cfg, "near", 3)
+    since, until = float(cfg.since), float(cfg.until)
+    return Query(**asked, near=near, radius=float(cfg.radius), since=since, until=until, k=cfg.k)
 
 
 def _describe(hit: Hit) -> Answer:
@@ -148,10 +169,11 @@ def _show(console: Console, name: str, asked: Any, answer: Answer) -> None:
     console.print(facts)
     for key, value in answer.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            columns = [column for column in value[0] if column not in _JSON_ONLY]
+            known = _JSON_ONLY | {name}  # what was asked for is the same in every row
+            columns = [c for c in value[0] if c not in known and any(row.get(c) is not None for row in value)]
             table = Table(*columns, title=key, title_justify="left")
             for row in value:
-                table.add_row(*(_text(row[column]) for column in columns))
+                table.add_row(*(_text(row.get(column)) for column in columns))
             console.print(table)
 
 

@@ -1,4 +1,8 @@
-"""Channels that hold per voxel how often and when it flipped between occupied and free."""
+"""Channels that hold per voxel how often and when it flipped between occupied and free.
+
+A voxel settles where the map is sure: free at the lowest log-odds there are, occupied from those of one hit. In between
+it keeps what it was (hysteresis, as in Schmitt's trigger): where surfaces end, noise crosses 0 all the time.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,8 @@ FREE, OCCUPIED = 1, 2
 CHANNELS = {
     "flips": np.uint16,  # between occupied and free, saturating
     "flipped": np.float32,  # [s] since the map's epoch, of the last flip; where there was none 0
-    "settled": np.uint8,  # what it was when last known: 1 free, 2 occupied
-    "first_known": np.float32,  # [s] since the map's epoch
+    "settled": np.uint8,  # what it surely was last: 1 free, 2 occupied
+    "first_known": np.float32,  # [s] since the map's epoch, when it settled first
 }
 
 
@@ -34,29 +38,36 @@ def is_tracked(blocks: BlockPool) -> bool:
     return True
 
 
-def track_changes(blocks: BlockPool, seconds: float) -> None:
-    """Compare the blocks of the newest revision with what they were when last known; `seconds` since the epoch.
+def track_changes(blocks: BlockPool, seconds: float, sure: tuple[int, int]) -> None:
+    """Compare the blocks with what they were when last sure.
 
     What becomes unknown keeps what it was: a voxel that removal forgets and the frame brings back did not flip.
+
+    Args:
+        blocks: of which those with the newest revision are compared.
+        seconds: since the map's epoch.
+        sure: (free up to this byte, occupied from this byte).
     """
     flips, flipped, settled, first_known = (blocks.add_channel(name, dtype) for name, dtype in CHANNELS.items())
     rows = np.flatnonzero(blocks.revisions[: blocks.n] == blocks.revision)
-    _note_flips(rows, blocks.cells, (flips, flipped, settled, first_known), np.float32(seconds))
+    _note_flips(rows, blocks.cells, (flips, flipped, settled, first_known), np.float32(seconds), sure)
 
 
 @no_type_check
 @njit(cache=True)
-def _note_flips(rows, cells, channels, seconds):
+def _note_flips(rows, cells, channels, seconds, sure):
     flips, flipped, settled, first_known = channels
+    sure_free, sure_occupied = sure
     for row in rows:
         is_new = np.int8(0)
         for i in range(VOLUME):  # no branches: compiles to vector instructions, and most blocks end here
-            state = np.int8(cells[row, i] > 0) + np.int8(cells[row, i] != UNKNOWN)
+            is_free = np.int8(cells[row, i] <= sure_free) & np.int8(cells[row, i] != UNKNOWN)
+            state = is_free * np.int8(FREE) + np.int8(cells[row, i] >= sure_occupied) * np.int8(OCCUPIED)
             is_new |= np.int8(state != 0) & np.int8(state != np.int8(settled[row, i]))
         if is_new == 0:
             continue
         for i in range(VOLUME):
-            if cells[row, i] == UNKNOWN:
+            if cells[row, i] == UNKNOWN or sure_free < cells[row, i] < sure_occupied:
                 continue
             state = np.uint8(OCCUPIED if cells[row, i] > 0 else FREE)
             before = settled[row, i]

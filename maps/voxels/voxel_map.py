@@ -76,7 +76,7 @@ class VoxelMap:
         self._n_frames = 0
         self._n_skipped = 0
         if self.track_changes:
-            track_changes(self.blocks, 0.0)
+            track_changes(self.blocks, 0.0, self._sure())
         if self.payload is not None:
             self.payload.open_channels(self.blocks)
 
@@ -332,9 +332,14 @@ class VoxelMap:
         if not (np.abs(origin) < limit).all():
             raise ValueError(f"the sensor must be within {limit:.0f} m of the map's origin, got {origin}")
 
+    def _sure(self) -> tuple[int, int]:
+        """(free up to this byte, occupied from this byte) where changes are tracked."""
+        hit, _, low, _ = (int(step) for step in self._marker.steps)
+        return low, hit
+
     def _close_frame(self, stamp: float) -> None:
         self._n_frames += 1
         if np.isnan(self.epoch):
             self.epoch = float(stamp)
         if self.track_changes:
-            track_changes(self.blocks, stamp - self.epoch)
+            track_changes(self.blocks, stamp - self.epoch, self._sure())
