@@ -14,6 +14,8 @@ from voxel_worlds import RES, dictionary, random_map, seeds
 from embmem.geometry import camera_pose, invert_pose
 from embmem.maps import VoxelMap
 from embmem.maps.voxels import cast, nearest, regions
+from embmem.maps.voxels.blocks import UNKNOWN, BlockPool, pack
+from embmem.maps.voxels.summary import BlockSummary
 from embmem.observation import Intrinsics
 from embmem.protocols import Deformation
 from embmem.records import Query
@@ -40,10 +42,8 @@ def test_log_odds_are_those_of_a_dictionary_and_nan_for_points_that_are_nowhere(
     np.testing.assert_array_equal(voxels.log_odds(points), expected)
 
 
-def plain_walk(
-    model: dict[tuple[int, ...], int], origin: np.ndarray, ray: np.ndarray, reach: float, *, unknown_stops: bool
-) -> tuple[float, tuple[int, ...], int]:
-    """(distance, voxel, state) by Amanatides and Woo's walk through every voxel, all in voxels."""
+def passed(origin: np.ndarray, ray: np.ndarray, reach: float) -> list[tuple[int, ...]]:
+    """The voxels of a plain walk (Amanatides and Woo), in order; origin and reach in voxels."""
     start, direction = origin.tolist(), ray.tolist()
     voxel = [floor(x) for x in start]
     step = [(d > 0) - (d < 0) for d in direction]
@@ -51,37 +51,108 @@ def plain_walk(
         inf if d == 0 else ((floor(s) + (1.0 if d > 0 else 0.0) - s) / d) for s, d in zip(start, direction, strict=True)
     ]
     spacing = [inf if d == 0 else 1.0 / abs(d) for d in direction]
-    t = 0.0
+    voxels, t = [], 0.0
     while t <= reach:
-        value = model.get((voxel[0], voxel[1], voxel[2]))
-        if value is None and unknown_stops:
-            return t, tuple(voxel), cast.UNKNOWN_VOXEL
-        if value is not None and value > 0:
-            return t, tuple(voxel), cast.OCCUPIED_VOXEL
-        axis = min((2, 1, 0), key=lambda a: crossing[a])  # of equal crossings z comes first, then y
+        voxels.append(tuple(voxel))
+        axis = min((2, 1, 0), key=lambda a: crossing[a])
         t = crossing[axis]
         voxel[axis] += step[axis]
         crossing[axis] += spacing[axis]
-    return inf, (), cast.NOTHING
+    return voxels
+
+
+def interval(voxel: tuple[int, ...], origin: np.ndarray, ray: np.ndarray) -> tuple[float, float]:
+    """Where a ray enters and leaves a voxel, from its six faces; the first is greater if it misses."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = np.stack([(np.array(voxel) - origin) / ray, (np.array(voxel) + 1 - origin) / ray])
+    is_between = (np.array(voxel) <= origin) & (origin <= np.array(voxel) + 1)
+    low, high = np.where(ray == 0, np.where(is_between, -inf, inf), ends.min(axis=0)), ends.max(axis=0)
+    return max(low.max(), 0.0), np.where(ray == 0, inf, high).min()
 
 
 @given(seeds, st.booleans())
 @settings(max_examples=40)
-def test_rays_end_exactly_where_a_walk_through_every_voxel_ends(seed: int, unknown_stops: bool) -> None:
+def test_a_ray_ends_on_the_face_of_the_first_voxel_that_stops_it(seed: int, unknown_stops: bool) -> None:
+    """What is touched for less than 1e-9 voxels may stop it or not."""
     voxels, rng = random_map(seed), np.random.default_rng(seed)
-    model = dictionary(voxels)
+    model, reach = dictionary(voxels), 9.0 / RES
     origins, rays = lattice(rng, 40), rng.normal(size=(40, 3))
     rays[:20] = rng.integers(-2, 3, (20, 3))  # along axes, faces and diagonals
     rays[(rays == 0).all(axis=1)] = [0.0, 0.0, -1.0]
     units = rays / np.linalg.norm(rays, axis=1, keepdims=True)
     hits = cast.cast_hits(voxels, origins, rays, 9.0, unknown="occupied" if unknown_stops else "free")
-    for i in range(len(rays)):
-        t, voxel, state = plain_walk(model, origins[i] / RES, units[i], 9.0 / RES, unknown_stops=unknown_stops)
-        assert (hits.distances[i], hits.states[i]) == (t * RES, state)
+    for origin, unit, t, centre, state in zip(
+        origins / RES, units, hits.distances / RES, hits.centres, hits.states, strict=True
+    ):
+        spans = [(*interval(v, origin, unit), v) for v in passed(origin, unit, reach)]
+        stops = [
+            low for low, high, v in spans
+            if high - low > 1e-9 and low < reach - 1e-9 and (model.get(v, 1 if unknown_stops else 0) > 0)
+        ]  # fmt: skip
+        assert t <= min(stops, default=inf) * (1 + 1e-9) + 1e-9
         if state == cast.NOTHING:
-            assert np.isnan(hits.centres[i]).all()
-        else:
-            np.testing.assert_array_equal(hits.centres[i], (np.array(voxel) + 0.5) * RES)
+            assert np.isinf(t)
+            assert np.isnan(centre).all()
+            continue
+        voxel = tuple(np.floor(centre / RES).astype(int).tolist())
+        low, high = interval(voxel, origin, unit)
+        assert low <= high + 1e-9
+        assert t == pytest.approx(low, rel=1e-9, abs=1e-12)
+        assert state == (cast.UNKNOWN_VOXEL if voxel not in model else cast.OCCUPIED_VOXEL)
+        assert model.get(voxel, 1) > 0
+
+
+def moved(voxels: VoxelMap, by: tuple[int, int, int]) -> VoxelMap:
+    """The map with every voxel so many voxels farther on, in other blocks."""
+    far = VoxelMap(RES)
+    model = {tuple(np.add(v, by).tolist()): cell for v, cell in dictionary(voxels).items()}
+    blocks: dict[int, np.ndarray] = {}
+    for (x, y, z), cell in model.items():
+        cells = blocks.setdefault(pack(x >> 3, y >> 3, z >> 3), np.full(512, UNKNOWN))
+        cells[(x & 7) * 64 + (y & 7) * 8 + (z & 7)] = cell
+    keys = np.array([*blocks], dtype=np.int64)
+    cells = np.stack([*blocks.values()]) if blocks else np.empty((0, 512), dtype=np.int8)
+    far.blocks = BlockPool.from_rows(keys, cells, np.zeros(len(keys)))
+    return far
+
+
+@given(seeds, st.tuples(*[st.integers(-20, 20)] * 3), st.sampled_from(["free", "occupied"]))
+@settings(max_examples=30)
+def test_where_blocks_begin_changes_no_ray(seed: int, by: tuple[int, int, int], unknown: cast.Policy) -> None:
+    voxels, rng = random_map(seed), np.random.default_rng(seed)
+    origins, rays = lattice(rng, 300).round(3) * 3, rng.normal(size=(300, 3))
+    origins, rays[::2] = np.round(origins * 2.0**20) / 2.0**20, rng.integers(-2, 3, (150, 3))
+    rays[(rays == 0).all(axis=1)] = [0.0, -1.0, 0.0]
+    here = cast.cast_hits(voxels, origins, rays, 40.0, unknown=unknown)
+    there = cast.cast_hits(moved(voxels, by), origins + np.array(by) * RES, rays, 40.0, unknown=unknown)
+    np.testing.assert_array_equal(here.distances, there.distances)
+    np.testing.assert_array_equal(here.states, there.states)
+    np.testing.assert_array_equal(here.centres + np.array(by) * RES, there.centres)
+
+
+@pytest.mark.parametrize("unknown", ["free", "occupied"])
+def test_maps_too_wide_for_a_grid_answer_the_same(unknown: cast.Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    voxels, wide, rng = random_map(5, 60), random_map(5, 60), np.random.default_rng(0)
+    origins, rays = lattice(rng, 3000) * 1.5, rng.normal(size=(3000, 3))
+    assert voxels.summary().grid.size > 0
+    monkeypatch.setattr("embmem.maps.voxels.summary._MOST_ENTRIES", 0)
+    assert wide.summary().grid.size == 0
+    one, other = (cast.cast_hits(v, origins, rays, 20.0, unknown=unknown) for v in (voxels, wide))
+    assert (one.states == cast.OCCUPIED_VOXEL).sum() > 20
+    assert one.distances.tobytes() == other.distances.tobytes()
+    assert one.centres.tobytes() == other.centres.tobytes()
+    assert one.states.tobytes() == other.states.tobytes()
+
+
+def test_a_summary_that_follows_the_map_is_that_of_the_whole_map() -> None:
+    voxels, rng = VoxelMap(0.1), np.random.default_rng(3)
+    for i in range(12):
+        voxels.integrate(rng.normal(size=(40, 3)) * (0.2 + 0.3 * i), np.zeros(3), stamp=float(i))
+        kept, fresh, n = voxels.summary(), BlockSummary().of(voxels.blocks), voxels.blocks.n
+        for name in ("n_occupied", "n_free", "lowest", "highest", "flags", "solid", "stops"):
+            np.testing.assert_array_equal(getattr(kept, name)[: n + 1], getattr(fresh, name)[: n + 1])
+        np.testing.assert_array_equal(kept.box, fresh.box)
+        np.testing.assert_array_equal(kept.grid, fresh.grid)
 
 
 def test_unknown_space_stops_a_ray_only_where_that_is_asked_for() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, sqrt
+from math import ceil, floor, log2, sqrt
 from typing import Literal, no_type_check
 
 import numpy as np
@@ -12,10 +12,12 @@ from numba import njit
 
 from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, SIDE, UNKNOWN, find, pack
 from embmem.maps.voxels.parallel import in_parts
-from embmem.maps.voxels.summary import GAPS, SOLID, Voxels, unpack_one
+from embmem.maps.voxels.summary import CODE_BITS, GAPS, OUTSIDE, SOLID, Voxels, unpack_one
 
 NOTHING, OCCUPIED_VOXEL, UNKNOWN_VOXEL = 0, 1, 2  # what stopped a ray
 Policy = Literal["free", "occupied"]  # what unknown space is to a ray
+_START = 3  # before every crossing of a ray
+_FAR = 2.0**58  # units; farther than any ray reaches
 _BATCH = 128  # points whose memory accesses may overlap
 
 
@@ -89,12 +91,15 @@ def _cast(
     resolution, n, pool = voxels.resolution, len(origins), voxels.blocks
     _check_rays(origins, directions, max_range, AXIS_LIMIT * resolution)
     distances, found, states = np.empty(n), np.empty((n, 3), dtype=np.int64), np.empty(n, dtype=np.int64)
-    stops = SOLID if unknown == "free" else SOLID | GAPS
-    blocks = (pool.table, pool.keys, pool.cells, voxels.summary().flags)
+    summary = voxels.summary()
+    words, stops = (summary.solid, SOLID | OUTSIDE) if unknown == "free" else (summary.stops, SOLID | GAPS)
+    grid = (summary.grid.reshape(-1), summary.grid.shape[1] * summary.grid.shape[2], summary.grid.shape[2])
+    cubes = (summary.solid.reshape(-1), words.reshape(-1))
+    view = (grid, cubes, stops, summary.box, (pool.table, pool.keys, summary.flags))
 
     def cast(part: slice) -> None:
         answers = (distances[part], found[part], states[part])
-        _cast_rays(blocks, origins[part], directions[part], max_range / resolution, resolution, stops, answers)
+        _cast_rays(view, origins[part], directions[part], max_range / resolution, resolution, answers)
 
     in_parts(cast, n, threads)
     return distances, found, states
@@ -170,125 +175,159 @@ def _length(v):
 
 @no_type_check
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cast_rays(blocks, origins, directions, reach, resolution, stops, found):
-    """Cast every ray; reach is in voxels, `stops` the flags of blocks that may stop it."""
+def _cast_rays(view, origins, directions, reach, resolution, found):
+    """Cast every ray; reach is in voxels.
+
+    Crossings of the faces of voxels are kept in units of 1 / `scale` voxels along the ray, as integers, so that a sum
+    does not depend on the steps that were taken: 4 * (1 + units) + axis code, by which no two of a ray are equal.
+    """
     distances, voxels, states = found
+    scale = 2.0 ** (57 - ceil(log2(reach + 2.0)))
+    last = 4 * (np.int64(reach * scale) + 1) + 3
     for i in range(len(origins)):
         length = _length(directions[i])
         start = (origins[i, 0] / resolution, origins[i, 1] / resolution, origins[i, 2] / resolution)
-        unit = (directions[i, 0] / length, directions[i, 1] / length, directions[i, 2] / length)
-        t, x, y, z, states[i] = _cast_ray(blocks, start, unit, reach, stops)
-        distances[i] = t * resolution
-        voxels[i, 0], voxels[i, 1], voxels[i, 2] = x, y, z
-
-
-@no_type_check
-@njit(cache=True, error_model="numpy")
-def _crossings(start, direction):
-    """(step, distance to the first crossing, spacing of crossings) along one axis, in voxels."""
-    if direction > 0.0:
-        return 1, (floor(start) + 1.0 - start) / direction, 1.0 / direction
-    if direction < 0.0:
-        return -1, (floor(start) - start) / direction, -1.0 / direction
-    return 0, np.inf, np.inf
+        pace = (length / directions[i, 0], length / directions[i, 1], length / directions[i, 2])
+        axes = (
+            _axis(start[0], pace[0], scale, 2),
+            _axis(start[1], pace[1], scale, 1),
+            _axis(start[2], pace[2], scale, 0),
+        )
+        t, x, y, z, states[i] = _cast_ray(view, axes, last)
+        t &= 3
+        if states[i] == NOTHING:
+            distances[i] = np.inf
+        elif t == 3:
+            distances[i] = 0.0
+        else:
+            distance = ((x + (pace[0] < 0.0)) - start[0]) * pace[0]
+            if t == 1:
+                distance = ((y + (pace[1] < 0.0)) - start[1]) * pace[1]
+            if t == 0:
+                distance = ((z + (pace[2] < 0.0)) - start[2]) * pace[2]
+            distances[i] = min(distance, reach) * resolution
+        if len(voxels) > 0:
+            voxels[i, 0], voxels[i, 1], voxels[i, 2] = x, y, z
 
 
 @no_type_check
 @njit(cache=True, error_model="numpy", inline="always")
-def _after(t, dt, n):
-    """t + n * dt by n < 8 additions: a walk from voxel to voxel rounds just so."""
-    for _ in range(n):
-        t += dt
-    return t
+def _axis(start, pace, scale, code):
+    """(voxel, step, first crossing, spacing) along one axis; what is farther than `_FAR` is out of every reach."""
+    voxel = floor(start)
+    part = voxel + 1.0 - start if pace > 0.0 else start - voxel
+    exact = min(abs(pace), 1e200) * scale
+    spacing = np.int64(min(exact, _FAR))
+    first = min(np.int64(min(part * exact, _FAR)), spacing - 1) if abs(pace) < 1e200 else spacing - 1
+    return np.int64(voxel), np.int64(1) if pace > 0.0 else np.int64(-1), 4 * (first + 1) + code, 4 * spacing
 
 
 @no_type_check
 @njit(cache=True, error_model="numpy", inline="always")
-def _n_before(t, dt, now, also_equal):
-    """How many of the crossings t, t + dt, ... of a block come before `now`, and the next one."""
-    n = 0
-    while t < now or (also_equal and t == now):
-        t += dt
-        n += 1
-    return n, t
+def _cast_ray(view, axes, last):
+    """(crossing, voxel x, y, z, what stopped it): from cube to cube of 4^3 voxels, then voxel by voxel in some."""
+    (grid, pitch_x, pitch_y), (solid, words), stops, box, pool = view
+    (x, step_x, t_x, dt_x), (y, step_y, t_y, dt_y), (z, step_z, t_z, dt_z) = axes
+    now = np.int64(_START)
+    if _is_outside(box, x >> 3, y >> 3, z >> 3):
+        if stops & GAPS:
+            return now, x, y, z, UNKNOWN_VOXEL
+        now, x, y, z, t_x, t_y, t_z = _enter(box, axes, last)
+        if now < 0:
+            return now, x, y, z, NOTHING
+    mirror = (0 if step_x > 0 else 48) | (0 if step_y > 0 else 12) | (0 if step_z > 0 else 3)
+    t_x += (3 - (x & 3) if step_x > 0 else x & 3) * dt_x
+    t_y += (3 - (y & 3) if step_y > 0 else y & 3) * dt_y
+    t_z += (3 - (z & 3) if step_z > 0 else z & 3) * dt_z
+    far_x, far_y, far_z = 4 * dt_x, 4 * dt_y, 4 * dt_z
+    x, y, z = (x >> 2) - 2 * box[0, 0] + 2, (y >> 2) - 2 * box[0, 1] + 2, (z >> 2) - 2 * box[0, 2] + 2
+    while now <= last:
+        if grid.size > 0:
+            code = np.int64(grid[np.uint64((x >> 1) * pitch_x + (y >> 1) * pitch_y + (z >> 1))])
+        else:
+            code = _look_up(box, pool, x >> 1, y >> 1, z >> 1)
+        if code & stops & OUTSIDE:
+            break
+        cube = np.uint64((code >> CODE_BITS << 3) | ((x & 1) << 2) | ((y & 1) << 1) | (z & 1))
+        if words[cube] != 0:
+            at, bit = _walk(words[cube], mirror, now, last, t_x, t_y, t_z, dt_x, dt_y, dt_z)
+            if bit >= 0:
+                x, y, z = x + 2 * box[0, 0] - 2, y + 2 * box[0, 1] - 2, z + 2 * box[0, 2] - 2
+                state = OCCUPIED_VOXEL if (solid[cube] >> np.uint64(bit)) & np.uint64(1) else UNKNOWN_VOXEL
+                return at, (x << 2) | (bit >> 4), (y << 2) | ((bit >> 2) & 3), (z << 2) | (bit & 3), state
+        now = min(t_x, t_y, t_z)
+        is_x, is_y, is_z = now == t_x, now == t_y, now == t_z
+        x += step_x if is_x else 0
+        y += step_y if is_y else 0
+        z += step_z if is_z else 0
+        t_x += far_x if is_x else 0
+        t_y += far_y if is_y else 0
+        t_z += far_z if is_z else 0
+    return now, x, y, z, NOTHING
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
-def _cast_ray(blocks, start, unit, reach, stops):
-    """(distance, voxel x, y, z, what stopped it): from block to block, voxel by voxel only where one may stop the ray.
-
-    Amanatides and Woo, Eurographics 1987, on both levels. t_a is the first crossing along an axis since its block was
-    entered, exit_a the one that leaves the block: the sums are the same as those of a walk through all voxels.
-    Of crossings at the same distance z comes first, then y.
-    """
-    table, keys, _, flags = blocks
-    x, y, z = np.int64(floor(start[0])), np.int64(floor(start[1])), np.int64(floor(start[2]))
-    step_x, t_x, dt_x = _crossings(start[0], unit[0])
-    step_y, t_y, dt_y = _crossings(start[1], unit[1])
-    step_z, t_z, dt_z = _crossings(start[2], unit[2])
-    exit_x = _after(t_x, dt_x, (x & 7) if step_x < 0 else 7 - (x & 7))
-    exit_y = _after(t_y, dt_y, (y & 7) if step_y < 0 else 7 - (y & 7))
-    exit_z = _after(t_z, dt_z, (z & 7) if step_z < 0 else 7 - (z & 7))
-    t, axis = 0.0, -1  # where and through which face the block was entered
-    while t <= reach:
-        block = find(table, keys, pack(x >> 3, y >> 3, z >> 3))
-        if (GAPS if block < 0 else flags[block]) & stops:
-            walk = ((x, step_x, t_x, dt_x), (y, step_y, t_y, dt_y), (z, step_z, t_z, dt_z))
-            found = _walk_block(blocks, block, walk, (t, axis), reach, stops)
-            if found[4] != NOTHING:
-                return found
-        if exit_x < exit_y and exit_x < exit_z:
-            t, axis, t_x = exit_x, 0, exit_x + dt_x
-            exit_x = _after(t_x, dt_x, 7)
-            x = (x + 8 * step_x) & -8 if step_x > 0 else (x & -8) - 1
-        elif exit_y < exit_z:
-            t, axis, t_y = exit_y, 1, exit_y + dt_y
-            exit_y = _after(t_y, dt_y, 7)
-            y = (y + 8) & -8 if step_y > 0 else (y & -8) - 1
-        else:
-            t, axis, t_z = exit_z, 2, exit_z + dt_z
-            exit_z = _after(t_z, dt_z, 7)
-            z = (z + 8) & -8 if step_z > 0 else (z & -8) - 1
-    return np.inf, x, y, z, NOTHING
+@njit(cache=True, error_model="numpy", inline="always")
+def _walk(word, mirror, now, last, t_x, t_y, t_z, dt_x, dt_y, dt_z):
+    """(crossing, bit) of the first voxel of a cube that stops the ray, or bit -1; t_a are where it leaves the cube."""
+    leaves = min(t_x, t_y, t_z)
+    n_x = (t_x - 3 * dt_x < now) + (t_x - 2 * dt_x < now) + (t_x - dt_x < now)
+    n_y = (t_y - 3 * dt_y < now) + (t_y - 2 * dt_y < now) + (t_y - dt_y < now)
+    n_z = (t_z - 3 * dt_z < now) + (t_z - 2 * dt_z < now) + (t_z - dt_z < now)
+    t_x, t_y, t_z = t_x - (3 - n_x) * dt_x, t_y - (3 - n_y) * dt_y, t_z - (3 - n_z) * dt_z
+    place = (n_x << 4) | (n_y << 2) | n_z
+    while now <= last:
+        bit = place ^ mirror
+        if (word >> np.uint64(bit)) & np.uint64(1):
+            return now, bit
+        now = min(t_x, t_y, t_z)
+        if now == leaves:
+            break
+        is_x, is_y, is_z = now == t_x, now == t_y, now == t_z
+        place += 16 if is_x else (4 if is_y else 1)
+        t_x += dt_x if is_x else 0
+        t_y += dt_y if is_y else 0
+        t_z += dt_z if is_z else 0
+    return now, -1
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
-def _walk_block(blocks, block, walk, entry, reach, stops):
-    """The first voxel of one block that stops the ray, as `_cast_ray` returns it.
+@njit(cache=True, inline="always")
+def _is_outside(box, x, y, z):
+    """Whether a block is not in the box."""
+    return not (box[0, 0] <= x <= box[1, 0] and box[0, 1] <= y <= box[1, 1] and box[0, 2] <= z <= box[1, 2])
 
-    `walk` has (first voxel, step, first crossing, spacing) by axis since the slab of the block was entered.
-    """
-    cells = blocks[2]
-    t, axis = entry
-    (x, step_x, t_x, dt_x), (y, step_y, t_y, dt_y), (z, step_z, t_z, dt_z) = walk
-    if axis >= 0:
-        if axis != 0:
-            n, t_x = _n_before(t_x, dt_x, t, False)
-            x += n * step_x
-        if axis != 1:
-            n, t_y = _n_before(t_y, dt_y, t, axis == 0)
-            y += n * step_y
-        if axis != 2:
-            n, t_z = _n_before(t_z, dt_z, t, True)
-            z += n * step_z
-    if block < 0:
-        return t, x, y, z, UNKNOWN_VOXEL
-    x0, y0, z0 = x, y, z
-    while t <= reach and ((x ^ x0) | (y ^ y0) | (z ^ z0)) & -8 == 0:
-        cell = cells[block, ((x & 7) << 6) | ((y & 7) << 3) | (z & 7)]
-        if cell > 0:
-            return t, x, y, z, OCCUPIED_VOXEL
-        if cell == UNKNOWN and stops & GAPS:
-            return t, x, y, z, UNKNOWN_VOXEL
-        if t_x < t_y and t_x < t_z:
-            x, t, t_x = x + step_x, t_x, t_x + dt_x
-        elif t_y < t_z:
-            y, t, t_y = y + step_y, t_y, t_y + dt_y
-        else:
-            z, t, t_z = z + step_z, t_z, t_z + dt_z
-    return np.inf, x, y, z, NOTHING
+
+@no_type_check
+@njit(cache=True)
+def _look_up(box, pool, x, y, z):
+    """What the grid would have at a place, for maps that are too wide for a grid."""
+    table, keys, flags = pool
+    x, y, z = x + box[0, 0] - 1, y + box[0, 1] - 1, z + box[0, 2] - 1
+    if _is_outside(box, x, y, z):
+        return np.int64(GAPS | OUTSIDE)
+    row = find(table, keys, pack(x, y, z))
+    return np.int64(((row + 1) << CODE_BITS) | flags[row]) if row >= 0 else np.int64(GAPS)
+
+
+@no_type_check
+@njit(cache=True)
+def _enter(box, axes, last):
+    """(crossing, voxel, crossings after) where a ray from outside first meets the box, crossing -1 if it does not."""
+    now, miss = np.int64(_START), (np.int64(-1), 0, 0, 0, 0, 0, 0)
+    for axis, (voxel, step, t, dt) in enumerate(axes):
+        gap = 8 * box[0, axis] - voxel if step > 0 else voxel - 8 * box[1, axis] - 7  # faces up to the box
+        if gap > 0:
+            if t > last or gap - 1 > (last - t) // dt:
+                return miss
+            now = max(now, t + (gap - 1) * dt)
+    at, after = np.empty(3, np.int64), np.empty(3, np.int64)
+    for axis, (voxel, step, t, dt) in enumerate(axes):
+        n = (now - t) // dt + 1 if t <= now else 0
+        at[axis], after[axis] = voxel + n * step, t + n * dt
+    if _is_outside(box, at[0] >> 3, at[1] >> 3, at[2] >> 3):
+        return miss
+    return now, at[0], at[1], at[2], after[0], after[1], after[2]
 
 
 @no_type_check

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import weakref
+from math import prod
 from typing import Protocol, no_type_check, runtime_checkable
 
 import numpy as np
+from jaxtyping import Int
 from numba import njit
 
 from embmem.maps.voxels.blocks import AXIS_BITS, AXIS_LIMIT, UNKNOWN, BlockPool
 
 SOLID = 1  # the block holds an occupied voxel
 GAPS = 2  # the block holds an unknown voxel
+OUTSIDE = 4  # no block is here or farther on
+CODE_BITS = 3  # of the flags in an entry of the grid
+_MOST_ENTRIES = 1 << 22  # of the grid; blocks of maps that are spread wider are looked up in the table
+_LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
+_SIGN_BITS = np.uint64(0x8080808080808080)
+_GATHER = np.uint64(0x0002040810204081)
 
 
 @no_type_check
@@ -38,7 +46,12 @@ class Voxels(Protocol):
 
 
 class BlockSummary:
-    """Arrays beside the rows of a pool; `of` brings them up to date, its cost is that of the blocks that changed."""
+    """Arrays beside the rows of a pool; `of` brings them up to date, its cost is that of the blocks that changed.
+
+    `solid` and `stops` have a bit for each voxel, one word a cube of 4^3: the occupied voxels, and those together with
+    the unknown. Their row 0 stands for all blocks that are not there, row r + 1 for row r of the pool. `grid` has
+    (that row << CODE_BITS | flags) for every place of the box, with one layer around that is `OUTSIDE`.
+    """
 
     def __init__(self) -> None:
         self._pool: weakref.ref[BlockPool] | None = None
@@ -55,10 +68,21 @@ class BlockSummary:
         if len(self.flags) < pool.n:
             self._allocate(len(pool.keys))
             self._n = 0
+        before = self.box.copy()
         if self._n == 0:
             self.box[:] = [AXIS_LIMIT], [-AXIS_LIMIT - 1]
         arrays = (self.n_occupied, self.n_free, self.lowest, self.highest, self.flags, self.box)
         _summarise(pool.cells[: pool.n], pool.keys, pool.revisions, self._revision, self._n, arrays)
+        _mark_voxels(
+            pool.cells[: pool.n].view(np.uint64), pool.revisions, self._revision, self._n, self.solid, self.stops
+        )
+        if self._n == 0 or not np.array_equal(before, self.box):
+            self._revision, self._n = -1, 0
+            self.grid = _empty_grid(self.box)
+        if self.grid.size:
+            _fill_grid(
+                self.grid, self.box[0] - 1, pool.keys[: pool.n], pool.revisions, self._revision, self._n, self.flags
+            )
         self._revision, self._n = pool.revision, pool.n
         return self
 
@@ -68,6 +92,20 @@ class BlockSummary:
         self.lowest = np.zeros(capacity, dtype=np.int8)  # over the known voxels; 127 if there are none
         self.highest = np.zeros(capacity, dtype=np.int8)  # UNKNOWN if there are none
         self.flags = np.zeros(capacity, dtype=np.uint8)  # SOLID | GAPS
+        self.solid = np.zeros((capacity + 1, 8), dtype=np.uint64)
+        self.stops = np.zeros((capacity + 1, 8), dtype=np.uint64)
+        self.stops[0] = ~np.uint64(0)
+        self.grid = np.empty((0, 0, 0), dtype=np.int32)
+
+
+def _empty_grid(box: Int[np.ndarray, "2 3"]) -> Int[np.ndarray, "nx ny nz"]:
+    """Nothing but gaps in the box of blocks, in a layer that is outside; of size 0 where that would be too large."""
+    shape = (box[1] - box[0] + 3).tolist()
+    if min(shape) < 3 or prod(shape) > _MOST_ENTRIES:
+        return np.empty((0, 0, 0), dtype=np.int32)
+    grid = np.full(shape, GAPS | OUTSIDE, dtype=np.int32)
+    grid[1:-1, 1:-1, 1:-1] = GAPS
+    return grid
 
 
 @no_type_check
@@ -92,3 +130,34 @@ def _summarise(cells, keys, revisions, since, n_before, arrays):
             high = max(high, cell)
         n_occupied[row], n_free[row], lowest[row], highest[row] = occupied, known - occupied, low, high
         flags[row] = (SOLID if occupied > 0 else 0) | (GAPS if known < cells.shape[1] else 0)
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _mark_voxels(cells, revisions, since, n_before, solid, stops):
+    """Renew the bits of the rows that are new or changed after revision `since`; `cells` has eight voxels a word."""
+    for row in range(len(cells)):
+        if row < n_before and revisions[row] <= since:
+            continue
+        solid[row + 1], stops[row + 1] = 0, 0
+        for i in range(cells.shape[1]):
+            word = cells[row, i]
+            some = (word & _LOW_BITS) + _LOW_BITS  # the sign bit of a byte: whether another bit of it is set
+            occupied = ((some & ~word & _SIGN_BITS) * _GATHER) >> np.uint64(56)
+            unknown = ((~some & word & _SIGN_BITS) * _GATHER) >> np.uint64(56)
+            x, y = i >> 3, i & 7
+            first, shift = ((x >> 2) << 2) | ((y >> 2) << 1), np.uint64(((x & 3) << 4) | ((y & 3) << 2))
+            for half in range(2):
+                quad = np.uint64(4 * half)
+                solid[row + 1, first + half] |= ((occupied >> quad) & np.uint64(15)) << shift
+                stops[row + 1, first + half] |= (((occupied | unknown) >> quad) & np.uint64(15)) << shift
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _fill_grid(grid, corner, keys, revisions, since, n_before, flags):
+    """Renew the entries of the rows that are new or changed after revision `since`."""
+    for row in range(len(keys)):
+        if row >= n_before or revisions[row] > since:
+            x, y, z = unpack_one(keys[row])
+            grid[x - corner[0], y - corner[1], z - corner[2]] = ((row + 1) << CODE_BITS) | flags[row]
