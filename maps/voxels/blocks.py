@@ -23,7 +23,6 @@ AXIS_BITS = 21
 AXIS_LIMIT = 1 << (AXIS_BITS - 1)  # block coordinates lie in [-limit, limit)
 _AXIS_MASK = (1 << AXIS_BITS) - 1
 RESERVED = 1 << 20  # blocks, half a gigabyte of cells
-_LEAST_ROWS = 1 << 10
 _FIRST_TABLE = 1 << 12
 
 
@@ -81,18 +80,17 @@ class BlockPool:
     frame in a while take a hundred times as long. Never copy a whole array: only `[: n]` was ever touched.
 
     `revisions` holds the revision of the pool at which a block last changed, so that whatever is derived from the
-    blocks can ask for those that changed since. `channels` hold what else is known of each voxel, (capacity, 512, ...)
+    blocks can ask for those that changed since. `channels` hold what else is known of each voxel, (rows, 512, ...)
     by name; in every channel 0 means that nothing is known.
     """
 
     def __init__(self, dtype: DTypeLike = np.int8, reserved: int = RESERVED) -> None:
         self.n = 0
         self.revision = 0
-        self.cells = _zero_pages(reserved, dtype, (VOLUME,))
-        capacity = len(self.cells)
-        self.keys = np.zeros(capacity, dtype=np.int64)
-        self.stamps = np.zeros(capacity, dtype=np.float64)
-        self.revisions = np.zeros(capacity, dtype=np.int64)
+        self.cells = _zero_pages(reserved, 0, dtype, (VOLUME,))
+        self.keys = np.zeros(len(self.cells), dtype=np.int64)
+        self.stamps = np.zeros(len(self.cells), dtype=np.float64)
+        self.revisions = np.zeros(len(self.cells), dtype=np.int64)
         self.table = np.full(_FIRST_TABLE, -1, dtype=np.int32)
         self.channels: dict[str, np.ndarray] = {}
 
@@ -122,9 +120,9 @@ class BlockPool:
         return pool
 
     def add_channel(self, name: str, dtype: DTypeLike, shape: tuple[int, ...] = ()) -> np.ndarray:
-        """The channel `name`, made of zeros if it is not there yet: (capacity, 512, *shape)."""
+        """The channel `name`, made of zeros if it is not there yet: (at least n rows, 512, *shape)."""
         if name not in self.channels:
-            self.channels[name] = np.zeros((len(self.keys), VOLUME, *shape), dtype=dtype)
+            self.channels[name] = _zero_pages(len(self.keys), self.n, dtype, (VOLUME, *shape))
         channel = self.channels[name]
         if channel.dtype != np.dtype(dtype) or channel.shape[2:] != shape:
             raise ValueError(f"channel {name!r} is {channel.dtype}{channel.shape[2:]}, not {np.dtype(dtype)}{shape}")
@@ -139,13 +137,10 @@ class BlockPool:
                 size *= 2
             self.table = np.empty(size, dtype=np.int32)
             _fill_table(self.table, self.keys, self.n)
-        capacity = len(self.keys)
-        if need <= capacity:
-            return
-        capacity = max(2 * capacity, need)
         for name in ("keys", "cells", "stamps", "revisions"):
-            setattr(self, name, self._grown(getattr(self, name), capacity))
-        self.channels = {name: self._grown(channel, capacity) for name, channel in self.channels.items()}
+            setattr(self, name, self._grown(getattr(self, name), need))
+        for name, channel in self.channels.items():
+            self.channels[name] = self._grown(channel, need)
 
     def order(self) -> Int[np.ndarray, " n"]:
         """The rows in Morton order of their blocks, so that answers do not depend on the order of insertion."""
@@ -156,21 +151,29 @@ class BlockPool:
         arrays = (self.keys, self.cells, self.stamps, self.revisions, *self.channels.values())
         return self.table.nbytes + sum(a[: self.n].nbytes for a in arrays)
 
-    def _grown(self, old: np.ndarray, capacity: int) -> np.ndarray:
-        new = np.zeros((capacity, *old.shape[1:]), dtype=old.dtype)
+    def _grown(self, old: np.ndarray, need: int) -> np.ndarray:
+        """The array with room for `need` rows."""
+        if need <= len(old):
+            return old
+        new = _zero_pages(max(2 * len(old), RESERVED), need, old.dtype, old.shape[1:])
         new[: self.n] = old[: self.n]
         return new
 
 
-def _zero_pages(n: int, dtype: DTypeLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros that take no memory until they are written to, of fewer than n rows where the system refuses so many."""
+def _zero_pages(n: int, least: int, dtype: DTypeLike, shape: tuple[int, ...]) -> np.ndarray:
+    """n rows of zeros that take no memory until they are written to; fewer where the system refuses so many.
+
+    Raises:
+        MemoryError: if it refuses even `least` rows.
+    """
+    n = max(n, least)
     while True:
         try:
             return np.zeros((n, *shape), dtype=dtype)
         except MemoryError:
-            if n <= _LEAST_ROWS:
+            if n <= least:
                 raise
-            n //= 2
+            n = max(n // 2, least)
 
 
 def unpack(keys: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n 3"]:
