@@ -52,7 +52,7 @@ def cast_distances(
     threads: int = 1,
 ) -> Float[np.ndarray, " n"]:
     """The distances of `cast_hits` alone."""
-    return _cast((voxels, unknown, threads), origins, directions, max_range)[0]
+    return _cast((voxels, unknown, threads), origins, directions, max_range, with_voxels=False)[0]
 
 
 def cast_hits(
@@ -74,14 +74,19 @@ def cast_hits(
     Raises:
         ValueError: if a direction has no length, a number is not finite or an origin is out of range.
     """
-    distances, found, states = _cast((voxels, unknown, threads), origins, directions, max_range)
+    distances, found, states = _cast((voxels, unknown, threads), origins, directions, max_range, with_voxels=True)
     centres = (found + 0.5) * voxels.resolution
     centres[states == NOTHING] = np.nan
     return RayHits(distances, centres, states)
 
 
 def _cast(
-    how: tuple[Voxels, Policy, int], origins: np.ndarray, directions: np.ndarray, max_range: float
+    how: tuple[Voxels, Policy, int],
+    origins: np.ndarray,
+    directions: np.ndarray,
+    max_range: float,
+    *,
+    with_voxels: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(distances [m], voxels, states); `how` is the map, the policy and the number of threads."""
     voxels, unknown, threads = how
@@ -90,7 +95,8 @@ def _cast(
     origins, directions = (np.ascontiguousarray(a, dtype=np.float64) for a in (origins, directions))
     resolution, n, pool = voxels.resolution, len(origins), voxels.blocks
     _check_rays(origins, directions, max_range, AXIS_LIMIT * resolution)
-    distances, found, states = np.empty(n), np.empty((n, 3), dtype=np.int64), np.empty(n, dtype=np.int64)
+    distances, states = np.empty(n), np.empty(n, dtype=np.int64)
+    found = np.empty((n if with_voxels else 0, 3), dtype=np.int64)
     summary = voxels.summary()
     words, stops = (summary.solid, SOLID | OUTSIDE) if unknown == "free" else (summary.stops, SOLID | GAPS)
     grid = (summary.grid.reshape(-1), summary.grid.shape[1] * summary.grid.shape[2], summary.grid.shape[2])

@@ -19,6 +19,7 @@ CODE_BITS = 3  # of the flags in an entry of the grid
 _MOST_ENTRIES = 1 << 22  # of the grid; blocks of maps that are spread wider are looked up in the table
 _LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
 _SIGN_BITS = np.uint64(0x8080808080808080)
+_LOW_QUAD = np.uint64(15)
 _GATHER = np.uint64(0x0002040810204081)
 
 
@@ -139,18 +140,21 @@ def _mark_voxels(cells, revisions, since, n_before, solid, stops):
     for row in range(len(cells)):
         if row < n_before and revisions[row] <= since:
             continue
-        solid[row + 1], stops[row + 1] = 0, 0
-        for i in range(cells.shape[1]):
-            word = cells[row, i]
-            some = (word & _LOW_BITS) + _LOW_BITS  # the sign bit of a byte: whether another bit of it is set
-            occupied = ((some & ~word & _SIGN_BITS) * _GATHER) >> np.uint64(56)
-            unknown = ((~some & word & _SIGN_BITS) * _GATHER) >> np.uint64(56)
-            x, y = i >> 3, i & 7
-            first, shift = ((x >> 2) << 2) | ((y >> 2) << 1), np.uint64(((x & 3) << 4) | ((y & 3) << 2))
-            for half in range(2):
-                quad = np.uint64(4 * half)
-                solid[row + 1, first + half] |= ((occupied >> quad) & np.uint64(15)) << shift
-                stops[row + 1, first + half] |= (((occupied | unknown) >> quad) & np.uint64(15)) << shift
+        for corner in range(4):  # by x and y; the cubes below and above in z go together
+            first = (corner >> 1) * 32 + (corner & 1) * 4
+            solid_0 = solid_1 = stops_0 = stops_1 = np.uint64(0)
+            for i in range(16):
+                word = cells[row, first + (i >> 2) * 8 + (i & 3)]
+                some = (word & _LOW_BITS) + _LOW_BITS  # the sign bit of a byte: whether another bit of it is set
+                occupied = ((some & ~word & _SIGN_BITS) * _GATHER) >> np.uint64(56)
+                stop = (((some ^ word) & _SIGN_BITS) * _GATHER) >> np.uint64(56)
+                shift = np.uint64(4 * i)
+                solid_0 |= (occupied & _LOW_QUAD) << shift
+                solid_1 |= (occupied >> np.uint64(4)) << shift
+                stops_0 |= (stop & _LOW_QUAD) << shift
+                stops_1 |= (stop >> np.uint64(4)) << shift
+            solid[row + 1, 2 * corner], solid[row + 1, 2 * corner + 1] = solid_0, solid_1
+            stops[row + 1, 2 * corner], stops[row + 1, 2 * corner + 1] = stops_0, stops_1
 
 
 @no_type_check
