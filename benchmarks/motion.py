@@ -25,11 +25,11 @@ from rich.table import Table
 
 from embmem.geometry import camera_pose
 from embmem.maps import DecayLayers, Removal, VoxelMap
-from embmem.maps.voxels import weights
-from embmem.maps.voxels.changes import locate
-from embmem.maps.voxels.crumbs import remove_crumbs
-from embmem.maps.voxels.flips import track_changes
-from embmem.maps.voxels.payload import Payload
+from embmem.maps.voxels.meaning.payload import Payload
+from embmem.maps.voxels.motion import weights
+from embmem.maps.voxels.motion.changes import locate
+from embmem.maps.voxels.motion.crumbs import remove_crumbs
+from embmem.maps.voxels.motion.flips import track_changes
 from embmem.observation import Observation
 from embmem.records import Query
 from embmem.sim_envs.house import build_mesh, make_house

@@ -33,10 +33,10 @@ from semantic_queries import ABSENT, PRESENT
 from embmem.encoders import MiniLMEncoder
 from embmem.errors import MissingExtraError, import_extra
 from embmem.maps import VoxelMap
-from embmem.maps.voxels.block_lists import BlockLists
 from embmem.maps.voxels.blocks import UNKNOWN, VOLUME, BlockPool, pack
-from embmem.maps.voxels.payload import CHANNELS, Payload
-from embmem.maps.voxels.prototypes import PrototypeTable
+from embmem.maps.voxels.meaning.block_lists import BlockLists
+from embmem.maps.voxels.meaning.payload import CHANNELS, Payload
+from embmem.maps.voxels.meaning.prototypes import PrototypeTable
 from embmem.observation import Intrinsics, Observation
 from embmem.sim_envs.house import LABELS, build_mesh, make_house
 from embmem.sim_envs.metrics.statistics import bootstrap_mean

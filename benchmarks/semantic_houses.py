@@ -14,10 +14,10 @@ import numpy as np
 
 from embmem.agent import Body
 from embmem.maps import VoxelMap
-from embmem.maps.voxels.calibration import calibrate
-from embmem.maps.voxels.payload import Payload
-from embmem.maps.voxels.prototypes import PrototypeTable
-from embmem.maps.voxels.semantic import Answer, Search
+from embmem.maps.voxels.meaning.calibration import calibrate
+from embmem.maps.voxels.meaning.payload import Payload
+from embmem.maps.voxels.meaning.prototypes import PrototypeTable
+from embmem.maps.voxels.meaning.semantic import Answer, Search
 from embmem.observation import Intrinsics, Observation
 from embmem.records import Query
 from embmem.sim_envs.house import LABELS, House, make_house

@@ -14,8 +14,8 @@ from voxel_rows import Row, figure, race, spread, voxel_ids
 
 from embmem.maps import VoxelMap
 from embmem.maps.voxels.blocks import SIDE, UNKNOWN, BlockPool, pack, unpack
-from embmem.maps.voxels.files import open_voxels, read_voxels, write_voxels
-from embmem.maps.voxels.octomap_files import write_octomap
+from embmem.maps.voxels.formats.files import open_voxels, read_voxels, write_voxels
+from embmem.maps.voxels.formats.octomap_files import write_octomap
 
 RESOLUTION = 0.05
 MAX_RANGE = 5.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from embmem.geometry import backproject, camera_pose, transform_points
-from embmem.maps.voxels.octomap_files import read_scan_graph
+from embmem.maps.voxels.formats.octomap_files import read_scan_graph
 from embmem.observation import Intrinsics, Observation
 from embmem.recordings.rgbd_folder import RgbdFolder
 from embmem.sim_envs.house import build_mesh, make_house

@@ -16,7 +16,7 @@ from voxel_rows import Call, Row, figure, frame_times, overlap, race, spread
 
 from embmem.errors import MissingExtraError, import_extra
 from embmem.maps import VoxelMap
-from embmem.maps.voxels.octomap_files import read_octomap
+from embmem.maps.voxels.formats.octomap_files import read_octomap
 
 # ms a frame of peers that are on no package index, measured once beside OctoMap on the same input and machine
 MEASURED_ONCE = {

@@ -7,8 +7,8 @@ from pathlib import Path
 from embmem.ingress import IngressGate
 from embmem.maps.objects import ObjectMemory
 from embmem.maps.voxels import DecayLayers, VoxelMap
-from embmem.maps.voxels.files import open_voxels
-from embmem.maps.voxels.octomap_files import read_octomap
+from embmem.maps.voxels.formats.files import open_voxels
+from embmem.maps.voxels.formats.octomap_files import read_octomap
 from embmem.memory import Memory
 from embmem.protocols import Layer, Store
 

@@ -12,9 +12,9 @@ import pytest
 from embmem.encoders import LabelEmbeddings, MiniLMEncoder, TextEncoder
 from embmem.errors import MissingExtraError
 from embmem.maps import VoxelMap
-from embmem.maps.voxels.payload import Payload
-from embmem.maps.voxels.prototypes import PrototypeTable
-from embmem.maps.voxels.semantic import Search
+from embmem.maps.voxels.meaning.payload import Payload
+from embmem.maps.voxels.meaning.prototypes import PrototypeTable
+from embmem.maps.voxels.meaning.semantic import Search
 from embmem.records import Query
 from embmem.sim_envs.house import LABELS
 from embmem.testing import wall_ahead

@@ -17,7 +17,7 @@ from embmem.cli.main import main
 from embmem.errors import InputError
 from embmem.maps import VoxelMap, open_memory
 from embmem.maps.voxels.blocks import UNKNOWN, VOLUME, BlockPool, pack
-from embmem.maps.voxels.octomap_files import read_octomap, read_scan_graph, write_octomap
+from embmem.maps.voxels.formats.octomap_files import read_octomap, read_scan_graph, write_octomap
 from embmem.memory import Memory
 
 HEADER = (

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from embmem.errors import InputError
 from embmem.maps import DecayLayers, VoxelMap
-from embmem.maps.voxels import weights
-from embmem.maps.voxels.changes import locate
+from embmem.maps.voxels.motion import weights
+from embmem.maps.voxels.motion.changes import locate
 from embmem.observation import Observation
 from embmem.protocols import Layer
 from embmem.records import Query

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from embmem.errors import FileVersionError, InputError, OutputExistsError
 from embmem.maps import VoxelMap, open_memory
-from embmem.maps.voxels.files import CHUNK, open_voxels, read_voxels, write_voxels
+from embmem.maps.voxels.formats.files import CHUNK, open_voxels, read_voxels, write_voxels
 from embmem.testing import wall_ahead
 
 DATA = Path(__file__).parent / "data"
@@ -311,7 +311,7 @@ def test_hostile_sizes_take_no_memory(tmp_path: Path) -> None:
     write_stream(tmp_path / "2", bomb, [len(bomb)], ["int8", list(ARRAYS["cells"].shape)])
     script = (
         "import sys; from pathlib import Path; from embmem.errors import InputError\n"
-        "from embmem.maps.voxels.files import open_voxels, read_voxels\n"
+        "from embmem.maps.voxels.formats.files import open_voxels, read_voxels\n"
         "for path in sys.argv[1:]:\n"
         "    for reader in (open_voxels, read_voxels):\n"
         "        try: reader(Path(path)); sys.exit(3)\n"

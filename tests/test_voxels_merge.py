@@ -14,9 +14,9 @@ from scipy.spatial.transform import Rotation
 from embmem.geometry import camera_pose, transform_points
 from embmem.maps import VoxelMap
 from embmem.maps.voxels.blocks import SIDE, UNKNOWN, unpack
+from embmem.maps.voxels.meaning.payload import Payload
+from embmem.maps.voxels.meaning.prototypes import PrototypeTable
 from embmem.maps.voxels.merge import crop, merge, transform
-from embmem.maps.voxels.payload import Payload
-from embmem.maps.voxels.prototypes import PrototypeTable
 from embmem.protocols import Deformation
 from embmem.testing import wall_ahead
 

@@ -14,8 +14,8 @@ from scipy import ndimage
 from embmem.errors import InputError
 from embmem.geometry import camera_pose, invert_pose, pixel_rays, project, transform_points
 from embmem.maps import Removal, VoxelMap
-from embmem.maps.voxels.changes import change_rate, changes
-from embmem.maps.voxels.crumbs import remove_crumbs
+from embmem.maps.voxels.motion.changes import change_rate, changes
+from embmem.maps.voxels.motion.crumbs import remove_crumbs
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import Layer
 from embmem.records import Query

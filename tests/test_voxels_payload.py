@@ -15,9 +15,9 @@ from embmem.errors import InputError
 from embmem.geometry import camera_pose
 from embmem.maps import VoxelMap
 from embmem.maps.voxels.blocks import VOLUME, BlockPool
-from embmem.maps.voxels.payload import CHANNELS, Payload
-from embmem.maps.voxels.pixels import COUNT_LIMIT, count_votes
-from embmem.maps.voxels.prototypes import PrototypeTable
+from embmem.maps.voxels.meaning.payload import CHANNELS, Payload
+from embmem.maps.voxels.meaning.pixels import COUNT_LIMIT, count_votes
+from embmem.maps.voxels.meaning.prototypes import PrototypeTable
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import Deformation, Layer
 from embmem.testing import LayerContract, wall_ahead

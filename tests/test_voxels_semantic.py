@@ -15,13 +15,13 @@ from scipy.optimize import minimize
 
 from embmem.encoders import TextEncoder
 from embmem.maps import ObjectMemory, VoxelMap
-from embmem.maps.voxels.block_lists import LENGTH, BlockLists
 from embmem.maps.voxels.blocks import UNKNOWN, VOLUME, BlockPool, pack, unpack
-from embmem.maps.voxels.calibration import Calibration, calibrate, fit_logistic
-from embmem.maps.voxels.instances import cluster, voxel_coordinates
-from embmem.maps.voxels.payload import CHANNELS, Payload
-from embmem.maps.voxels.prototypes import PrototypeTable, unit_rows
-from embmem.maps.voxels.semantic import Search
+from embmem.maps.voxels.meaning.block_lists import LENGTH, BlockLists
+from embmem.maps.voxels.meaning.calibration import Calibration, calibrate, fit_logistic
+from embmem.maps.voxels.meaning.instances import cluster, voxel_coordinates
+from embmem.maps.voxels.meaning.payload import CHANNELS, Payload
+from embmem.maps.voxels.meaning.prototypes import PrototypeTable, unit_rows
+from embmem.maps.voxels.meaning.semantic import Search
 from embmem.memory import Memory
 from embmem.observation import Observation
 from embmem.records import Query, Record

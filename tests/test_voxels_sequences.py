@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from embmem.maps import VoxelMap
 from embmem.maps.voxels.euclidean import EuclideanField
-from embmem.maps.voxels.files import open_voxels, read_voxels, write_voxels
+from embmem.maps.voxels.formats.files import open_voxels, read_voxels, write_voxels
 from embmem.maps.voxels.merge import crop, merge, transform
 
 RES = 0.25

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embmem.maps import VoxelMap
-from embmem.maps.voxels.tensors import as_array, cells_tensor
+from embmem.maps.voxels.formats.tensors import as_array, cells_tensor
 from embmem.testing import wall_ahead
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra learn)")

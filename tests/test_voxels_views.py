@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from embmem.maps import VoxelMap
 from embmem.maps.voxels.blocks import VOLUME, BlockPool, pack
-from embmem.maps.voxels.views import to_mesh, to_open3d_mesh, to_open3d_points, to_open3d_voxels
+from embmem.maps.voxels.formats.views import to_mesh, to_open3d_mesh, to_open3d_points, to_open3d_voxels
 
 RES = 0.25
 solids = arrays(np.bool_, (10, 9, 4), elements=st.booleans())

@@ -15,10 +15,10 @@ from jaxtyping import Float
 from embmem.errors import import_extra
 from embmem.geometry import invert_pose, project
 from embmem.maps.voxels.blocks import SIDE, UNKNOWN, VOLUME
+from embmem.maps.voxels.formats.tensors import as_array
 from embmem.maps.voxels.integrate import FREE, HIT, byte_steps, locate_blocks, new_byte
 from embmem.maps.voxels.project import end_coordinate, interval, measured, pixel_of, view_planes
 from embmem.maps.voxels.rays import crossings, flat_index, next_axis
-from embmem.maps.voxels.tensors import as_array
 from embmem.maps.voxels.voxel_map import VoxelMap
 from embmem.observation import Intrinsics, Observation
 

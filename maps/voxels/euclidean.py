@@ -21,8 +21,8 @@ class EuclideanField:
     """Distances between voxel centres: exact, whatever the way on which the map became what it is.
 
     Outside of solid voxels the distance to the nearest solid one, > 0; inside, minus the distance to the nearest that
-    is not solid; so none is nearer to zero than one voxel. Solid is what is occupied, and with `unknown="occupied"` what
-    was never seen as well. What is farther than `max_distance` counts as `max_distance` away.
+    is not solid; so none is nearer to zero than one voxel. Solid is what is occupied, and with `unknown="occupied"`
+    what was never seen as well. What is farther than `max_distance` counts as `max_distance` away.
 
     The field holds what the map was at the last `update`. An update computes the blocks within `max_distance` of voxels
     that became solid or ceased to be, and the blocks that are new in the map. A block beside the map is computed when

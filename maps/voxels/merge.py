@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numba import njit
 
 from embmem.maps.voxels.blocks import SCALE, SIDE, UNKNOWN, VOLUME, BlockPool, insert, unpack
-from embmem.maps.voxels.payload import MAX_NAMES, Payload
+from embmem.maps.voxels.meaning.payload import MAX_NAMES, Payload
 from embmem.maps.voxels.resample import moved_blocks
 from embmem.maps.voxels.voxel_map import VoxelMap
 

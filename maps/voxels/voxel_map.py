@@ -13,16 +13,16 @@ from embmem.maps.states import check_header, checked_array, checked_numbers
 from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, BlockPool
 from embmem.maps.voxels.cast import Policy, cast_distances, list_voxels, read_points
 from embmem.maps.voxels.extent import bounds, volumes
-from embmem.maps.voxels.flips import is_tracked, track_changes
 from embmem.maps.voxels.marker import INTEGRATORS, Marker
+from embmem.maps.voxels.meaning.payload import Payload
+from embmem.maps.voxels.meaning.readings import Readings
+from embmem.maps.voxels.meaning.semantic import Answer, Search, to_hits
+from embmem.maps.voxels.motion.flips import is_tracked, track_changes
+from embmem.maps.voxels.motion.removal import Removal, checked_removal
 from embmem.maps.voxels.nearest import nearest
-from embmem.maps.voxels.payload import Payload
-from embmem.maps.voxels.readings import Readings
 from embmem.maps.voxels.regions import State, closest, in_box, in_frustum, in_radius
-from embmem.maps.voxels.removal import Removal, checked_removal
 from embmem.maps.voxels.resample import moved_blocks
 from embmem.maps.voxels.saved import checked_pool, saved_arrays
-from embmem.maps.voxels.semantic import Answer, Search, to_hits
 from embmem.maps.voxels.sensors import Sensor, sensor_rays
 from embmem.maps.voxels.summary import BlockSummary
 from embmem.observation import Intrinsics, Observation
@@ -205,7 +205,7 @@ class VoxelMap:
     def query(self, query: Query) -> list[Hit]:
         """Things by `text`, `embedding` or `entity` (see `find`), else occupied voxels nearest to `query.near`."""
         if query.kind == "change":
-            from embmem.maps.voxels.changes import change_hits  # which needs this module
+            from embmem.maps.voxels.motion.changes import change_hits  # which needs this module
 
             return change_hits(self, query)
         if query.place or query.kind not in (None, self.kind):

@@ -11,8 +11,8 @@ from numba import njit
 
 from embmem.maps.voxels.blocks import AXIS_LIMIT, SIDE, find, pack, unpack
 from embmem.maps.voxels.cast import cell_index
-from embmem.maps.voxels.flips import CHANNELS, OCCUPIED
-from embmem.maps.voxels.instances import cluster
+from embmem.maps.voxels.meaning.instances import cluster
+from embmem.maps.voxels.motion.flips import CHANNELS, OCCUPIED
 from embmem.maps.voxels.voxel_map import VoxelMap
 from embmem.records import Hit, Query
 

@@ -16,8 +16,9 @@ from jaxtyping import Float64
 
 from embmem.errors import InputError
 from embmem.geometry import pose_matrix
-from embmem.maps.voxels import morton, octomap
+from embmem.maps.voxels import morton
 from embmem.maps.voxels.blocks import SCALE, SIDE, UNKNOWN, VOLUME, BlockPool, pack, unpack
+from embmem.maps.voxels.formats import octomap
 from embmem.maps.voxels.voxel_map import MAX_REACH, VoxelMap
 
 MAX_VOXELS = 2**29  # half a gigabyte: what a file may make of pruned nodes unless the caller allows more
@@ -64,7 +65,7 @@ def read_octomap(path: Path | str, *, stamp: float = 0.0, max_voxels: int = MAX_
 
     A binary tree knows two states, which become the clamps of the map. Log-odds of a full tree are rounded to 1/32 and
     clamped; a voxel of which OctoMap says that it is occupied, which starts at 0 there, becomes at least 1/32.
-    The colours of a ColorOcTree become the channel `colour` (`embmem.maps.voxels.payload`), of weight 1.
+    The colours of a ColorOcTree become the channel `colour` (`embmem.maps.voxels.meaning.payload`), of weight 1.
 
     Args:
         path: the file.

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from embmem.maps.voxels.blocks import AXIS_LIMIT, SIDE, BlockPool
-from embmem.maps.voxels.payload import Payload
-from embmem.maps.voxels.pixels import COLOUR_SCALE, locate
+from embmem.maps.voxels.meaning.payload import Payload
+from embmem.maps.voxels.meaning.pixels import COLOUR_SCALE, locate
 
 
 class Readings:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from embmem.errors import FileVersionError, InputError
-from embmem.maps.voxels.tensor_files import MAX_AXES, map_tensors, read_tensors, write_tensors
+from embmem.maps.voxels.formats.tensor_files import MAX_AXES, map_tensors, read_tensors, write_tensors
 from embmem.maps.voxels.voxel_map import VoxelMap
 from embmem.protocols import LayerState
 

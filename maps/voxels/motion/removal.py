@@ -14,8 +14,8 @@ from numba import njit
 from embmem.errors import InputError
 from embmem.geometry import invert_pose, transform_points
 from embmem.maps.states import checked_numbers
-from embmem.maps.voxels import flips, weights
 from embmem.maps.voxels.blocks import SIDE, UNKNOWN, VOLUME, BlockPool, find, pack, unpack
+from embmem.maps.voxels.motion import flips, weights
 from embmem.maps.voxels.sensors import pixel_of_point, sensor_model, sensor_rays
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import LayerState

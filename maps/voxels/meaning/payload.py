@@ -12,8 +12,8 @@ from jaxtyping import Int
 from embmem.errors import InputError
 from embmem.maps.states import checked_array
 from embmem.maps.voxels.blocks import VOLUME, BlockPool
-from embmem.maps.voxels.pixels import count_votes, group_pixels, keep_latest, mix_colours, replace_known, vote
-from embmem.maps.voxels.prototypes import PrototypeTable
+from embmem.maps.voxels.meaning.pixels import count_votes, group_pixels, keep_latest, mix_colours, replace_known, vote
+from embmem.maps.voxels.meaning.prototypes import PrototypeTable
 from embmem.observation import Observation
 from embmem.protocols import LayerState
 

@@ -11,12 +11,12 @@ from jaxtyping import Float, Int
 from embmem.encoders import TextEncoder
 from embmem.errors import InputError
 from embmem.maps.states import checked_numbers
-from embmem.maps.voxels.block_lists import BlockLists
 from embmem.maps.voxels.blocks import BlockPool
-from embmem.maps.voxels.calibration import Calibration
-from embmem.maps.voxels.instances import Instance, cluster, voxel_coordinates
-from embmem.maps.voxels.payload import Payload
-from embmem.maps.voxels.readings import Readings
+from embmem.maps.voxels.meaning.block_lists import BlockLists
+from embmem.maps.voxels.meaning.calibration import Calibration
+from embmem.maps.voxels.meaning.instances import Instance, cluster, voxel_coordinates
+from embmem.maps.voxels.meaning.payload import Payload
+from embmem.maps.voxels.meaning.readings import Readings
 from embmem.protocols import LayerState
 from embmem.records import Hit, Query
 

@@ -12,9 +12,9 @@ from jaxtyping import Bool
 from embmem.errors import InputError
 from embmem.geometry import backproject, transform_points
 from embmem.maps.states import check_header, checked_array, checked_numbers
-from embmem.maps.voxels import weights
-from embmem.maps.voxels.changes import change_hits, change_rate, locate
-from embmem.maps.voxels.removal import Removal, checked_removal
+from embmem.maps.voxels.motion import weights
+from embmem.maps.voxels.motion.changes import change_hits, change_rate, locate
+from embmem.maps.voxels.motion.removal import Removal, checked_removal
 from embmem.maps.voxels.voxel_map import VoxelMap
 from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState

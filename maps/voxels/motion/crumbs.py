@@ -9,7 +9,7 @@ from jaxtyping import Int
 from numba import njit
 
 from embmem.maps.voxels.blocks import SIDE, UNKNOWN, VOLUME, find, pack, unpack
-from embmem.maps.voxels.removal import clear_channels
+from embmem.maps.voxels.motion.removal import clear_channels
 from embmem.maps.voxels.voxel_map import VoxelMap
 
 

@@ -1,0 +1,1 @@
+"""Voxel maps as files, as OctoMap trees, as meshes and as tensors."""

@@ -1,0 +1,1 @@
+"""What is kept of surfaces beside occupancy, and questions about it."""

@@ -1,0 +1,1 @@
+"""What moved: removal, decay, changes."""
