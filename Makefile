@@ -44,6 +44,7 @@ benchmark: $(VENV)/dev.stamp
 	@mkdir -p benchmarks/results
 	$(BIN)/python benchmarks/rendering.py --json benchmarks/results/rendering.json
 	$(BIN)/python benchmarks/voxels.py --json benchmarks/results/voxels.json
+	$(BIN)/python benchmarks/euclidean.py --json benchmarks/results/euclidean.json
 	$(BIN)/python benchmarks/grids.py --json benchmarks/results/grids.json
 	$(BIN)/python benchmarks/semantic.py --json benchmarks/results/semantic.json
 	$(BIN)/python benchmarks/motion.py --json benchmarks/results/motion.json

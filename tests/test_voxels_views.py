@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -50,7 +51,6 @@ def test_the_mesh_has_two_triangles_for_every_exposed_face(solid: np.ndarray) ->
 
 
 def test_one_voxel_is_a_cube() -> None:
-    trimesh = pytest.importorskip("trimesh")
     solid = np.zeros((10, 9, 4), dtype=bool)
     solid[5, 4, 2] = True  # voxel (0, 0, 0)
     mesh = trimesh.Trimesh(*to_mesh(map_of(solid)), process=False)
