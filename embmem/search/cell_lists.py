@@ -1,0 +1,174 @@
+"""Which rows lie in a box: a hash grid of append lists, in order of arrival, that remember their spans of time."""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import numpy as np
+from numba import njit
+
+EDGE = 2.0  # [m] of a cell
+_BITS = 21  # of a cell's coordinate
+_REACH = float(1 << (_BITS - 1))  # cells either side of the origin; what lies beyond is filed at the border
+_FIRST, _LONGEST = 4, 64  # rows of the first and of the longest chunk of a list
+_START, _COUNT, _ROOM, _NEXT = range(4)  # columns of `chunks`
+_KEY, _HEAD, _TAIL, _TOTAL = range(4)  # columns of `cells`
+_CELLS, _CHUNKS, _SLOTS = range(3)  # entries of `used`
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _slot(hashed, cells, key):
+    """Where the cell with this key is, or would be, in the hash table."""
+    mask = len(hashed) - 1
+    i = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(20)) & np.uint64(mask)
+    while hashed[i] >= 0 and cells[hashed[i], _KEY] != key:
+        i = (i + np.uint64(1)) & np.uint64(mask)
+    return i
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _append(row, keys, stamps, used, hashed, cells, chunks, spans, slots):
+    """File the rows row, row + 1, ...; there must be room in all of the arrays. A key below 0 is filed nowhere."""
+    for a in range(len(keys)):
+        if keys[a] < 0:
+            continue
+        i = _slot(hashed, cells, keys[a])
+        cell = hashed[i]
+        if cell < 0:
+            cell = used[_CELLS]
+            used[_CELLS] += 1
+            hashed[i] = cell
+            cells[cell] = (keys[a], -1, -1, 0)
+        chunk = cells[cell, _TAIL]
+        if chunk < 0 or chunks[chunk, _COUNT] == chunks[chunk, _ROOM]:
+            room = _FIRST if chunk < 0 else min(2 * chunks[chunk, _ROOM], _LONGEST)
+            fresh = used[_CHUNKS]
+            used[_CHUNKS] += 1
+            chunks[fresh] = (used[_SLOTS], 0, room, -1)
+            spans[fresh] = (np.inf, -np.inf)
+            used[_SLOTS] += room
+            if chunk < 0:
+                cells[cell, _HEAD] = fresh
+            else:
+                chunks[chunk, _NEXT] = fresh
+            cells[cell, _TAIL] = fresh
+            chunk = fresh
+        slots[chunks[chunk, _START] + chunks[chunk, _COUNT]] = row + a
+        chunks[chunk, _COUNT] += 1
+        spans[chunk, 0] = min(spans[chunk, 0], stamps[a])
+        spans[chunk, 1] = max(spans[chunk, 1], stamps[a])
+        cells[cell, _TOTAL] += 1
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _cells_in(low, high, used, hashed, cells):
+    """The cells between two cell coordinates, and how many rows they hold; the shorter of two ways."""
+    wanted = (high[0] - low[0] + 1.0) * (high[1] - low[1] + 1.0) * (high[2] - low[2] + 1.0)
+    if high[0] < low[0] or high[1] < low[1] or high[2] < low[2]:
+        wanted = 0.0
+    found, n, total = np.empty(int(min(wanted, np.float64(used[_CELLS]))), np.int64), 0, 0
+    bias, mask = np.int64(_REACH), np.int64((1 << _BITS) - 1)
+    if wanted <= used[_CELLS]:
+        for x in range(int(low[0]) + bias, int(high[0]) + bias + 1):
+            for y in range(int(low[1]) + bias, int(high[1]) + bias + 1):
+                for z in range(int(low[2]) + bias, int(high[2]) + bias + 1):
+                    cell = hashed[_slot(hashed, cells, (x << 2 * _BITS) | (y << _BITS) | z)]
+                    if cell >= 0:
+                        found[n] = cell
+                        n += 1
+                        total += cells[cell, _TOTAL]
+        return found[:n], total
+    for cell in range(used[_CELLS]):
+        key = cells[cell, _KEY]
+        x, y, z = (key >> 2 * _BITS) - bias, ((key >> _BITS) & mask) - bias, (key & mask) - bias
+        if low[0] <= x <= high[0] and low[1] <= y <= high[1] and low[2] <= z <= high[2]:
+            found[n] = cell
+            n += 1
+            total += cells[cell, _TOTAL]
+    return found[:n], total
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _rows_in(found, total, times, cells, chunks, spans, slots):
+    """The rows of the found cells' chunks that overlap [times[0], times[1])."""
+    rows, n = np.empty(total, np.int64), 0
+    for cell in found:
+        chunk = cells[cell, _HEAD]
+        while chunk >= 0:
+            if spans[chunk, 1] >= times[0] and spans[chunk, 0] < times[1]:
+                for i in range(chunks[chunk, _START], chunks[chunk, _START] + chunks[chunk, _COUNT]):
+                    rows[n] = slots[i]
+                    n += 1
+            chunk = chunks[chunk, _NEXT]
+    return rows[:n]
+
+
+class CellLists:
+    """Rows filed by the cell of `EDGE` metres that they lie in; appending one is O(1) amortised."""
+
+    def __init__(self) -> None:
+        self._used = np.zeros(3, np.int64)
+        self._hashed = np.full(256, -1, np.int32)
+        self._cells = np.empty((128, 4), np.int64)
+        self._chunks = np.empty((128, 4), np.int64)
+        self._spans = np.empty((128, 2))
+        self._slots = np.empty(1024, np.int32)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in use."""
+        cells, chunks, slots = self._used.tolist()
+        return self._hashed.nbytes + cells * 32 + chunks * 48 + slots * 4
+
+    def append(self, row: int, positions: np.ndarray, stamps: np.ndarray) -> None:
+        """File the rows `row`, `row` + 1, ... at positions (n, 3) [m] and stamps (n,) [s]; NaN is filed nowhere."""
+        for begin in range(0, len(positions), 4096):
+            part = positions[begin : begin + 4096]
+            xyz = (self._coordinates(np.nan_to_num(part)) + _REACH).astype(np.int64)
+            keys = xyz[:, 0] << 2 * _BITS | xyz[:, 1] << _BITS | xyz[:, 2]
+            keys[np.isnan(part).any(axis=1)] = -1
+            self._make_room(len(part))
+            arrays = self._used, self._hashed, self._cells, self._chunks, self._spans, self._slots
+            _append(row + begin, keys, stamps[begin : begin + 4096], *arrays)
+
+    def cells_in(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, int]:
+        """The cells that a box [m] touches and the number of rows in them; infinite corners are allowed."""
+        return _cells_in(self._coordinates(low), self._coordinates(high), self._used, self._hashed, self._cells)
+
+    def rows_in(self, found: tuple[np.ndarray, int], since: float, until: float) -> np.ndarray:
+        """Rows that the cells hold and that may lie in [since, until) [s]: whoever asks must look at each."""
+        return _rows_in(*found, np.array([since, until]), self._cells, self._chunks, self._spans, self._slots)
+
+    @staticmethod
+    def _coordinates(xyz: np.ndarray) -> np.ndarray:
+        return np.clip(np.floor(xyz / EDGE), -_REACH, _REACH - 1.0)
+
+    def _make_room(self, n: int) -> None:
+        """Room for n more rows, wherever they lie: what is not used yet is not touched, so it costs no memory."""
+        cells, chunks, slots = (self._used + np.array([n, n, n * _LONGEST])).tolist()
+        self._cells = _room(self._cells, cells, int(self._used[_CELLS]))
+        self._chunks = _room(self._chunks, chunks, int(self._used[_CHUNKS]))
+        self._spans = _room(self._spans, chunks, int(self._used[_CHUNKS]))
+        self._slots = _room(self._slots, slots, int(self._used[_SLOTS]))
+        if 2 * cells > len(self._hashed):
+            self._hashed = np.full(1 << (4 * cells - 1).bit_length(), -1, np.int32)
+            _rehash(self._hashed, self._cells, int(self._used[_CELLS]))
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _rehash(hashed, cells, n):
+    for cell in range(n):
+        hashed[_slot(hashed, cells, cells[cell, _KEY])] = cell
+
+
+def _room(array: np.ndarray, needed: int, used: int) -> np.ndarray:
+    if needed <= len(array):
+        return array
+    larger = np.empty((2 * needed, *array.shape[1:]), array.dtype)
+    larger[:used] = array[:used]
+    return larger

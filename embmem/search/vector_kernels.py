@@ -1,0 +1,353 @@
+"""Compiled loops of the vector index: int8 codes with a proven error, the scan, exact cosines.
+
+A row x / |x| is kept as `scale * code` with code in [-127, 127]^d, and with it `error` = |x / |x| - scale * code|. For
+a unit query q, kept as `step * integers` in int16, Cauchy-Schwarz bounds what that loses:
+
+    |cos(q, x) - step * scale * <integers, code>| <= error + |scale * code| * |q - step * integers|
+
+so a row whose upper bound lies below the k-th best lower bound cannot be among the best k, and the cosines of the few
+others, in float64 from the float16 originals, give the exact answer. (The idea of scanning codes and re-ranking within
+a bound is that of VA-files: Weber et al., VLDB 1998.)
+
+The rows live in slabs that never move; kernels reach them through `table`, the addresses of the slabs' arrays.
+"""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+from numba.np.numpy_support import carray
+
+ROWS = 16384  # of a slab
+ZONE = 256  # rows that share a range of stamps
+N_ZONES = ROWS // ZONE
+CODES, FACTORS, IDS, PLACES, FLAGS, ZONES, FLOATS = range(7)  # columns of `table`
+HIDDEN, ERASED = 1, 2  # flags of a row
+_SLACK = 1e-7  # for the rounding of the bounds themselves
+
+
+@intrinsic
+@no_type_check
+def _pointer(typingctx, address):
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.uint64), codegen
+
+
+@intrinsic
+@no_type_check
+def _float_of_bits(typingctx, bits):
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(types.float32))
+
+    return types.float32(types.int32), codegen
+
+
+@no_type_check
+@njit(cache=True, nogil=True, inline="always")
+def _half(bits):
+    """The float16 with these bits; scaling by 2^112 moves the exponent's bias and makes subnormals right too."""
+    wide = np.int32(bits)
+    return _float_of_bits((wide & np.int32(0x8000)) << np.int32(16) | (wide & np.int32(0x7FFF)) << np.int32(13)) * (
+        np.float32(5.192296858534828e33)
+    )
+
+
+@no_type_check
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _cosine(bits, unit):
+    dot, square = 0.0, 0.0
+    for j in range(len(bits)):
+        x = np.float64(_half(bits[j]))
+        dot += x * unit[j]
+        square += x * x
+    return dot / np.sqrt(square) if square > 0.0 else 0.0
+
+
+@no_type_check
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def encode(x, codes, factors):
+    """Fill the codes (n, stride) and factors (n, 2: scale, error) of the vectors x (n, d) float32."""
+    d = x.shape[1]
+    for i in range(len(x)):
+        square, largest = 0.0, np.float32(0.0)
+        for j in range(d):
+            square += np.float64(x[i, j]) * np.float64(x[i, j])
+            largest = max(largest, abs(x[i, j]))
+        codes[i] = 0
+        factors[i] = 0.0
+        if square == 0.0:
+            continue
+        norm = np.sqrt(square)
+        scale = np.float32(largest / norm / 127.0)
+        step = 1.0 / (norm * scale)
+        lost = 0.0
+        for j in range(d):
+            code = min(max(np.rint(x[i, j] * step), -127.0), 127.0)
+            codes[i, j] = np.int8(code)
+            rest = x[i, j] / norm - np.float64(scale) * code
+            lost += rest * rest
+        factors[i, 0] = scale
+        factors[i, 1] = np.sqrt(lost) + _SLACK
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def widen(zones, places, begin, end):
+    """Let the zones' (N_ZONES, 2) ranges of stamps take in the rows [begin, end) of a slab."""
+    for i in range(begin, end):
+        z = i // ZONE
+        zones[z, 0] = min(zones[z, 0], places[i, 3])
+        zones[z, 1] = max(zones[z, 1], places[i, 3])
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def rows_in_time(table, n, since, until):
+    """How many rows lie in zones that overlap [since, until)."""
+    count = 0
+    for z in range((n + ZONE - 1) // ZONE):
+        zones = carray(_pointer(table[z // N_ZONES, ZONES]), (N_ZONES, 2), dtype=np.float64)
+        if zones[z % N_ZONES, 1] >= since and zones[z % N_ZONES, 0] < until:
+            count += min(ZONE, n - z * ZONE)
+    return count
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _id_of(table, row):
+    return carray(_pointer(table[row // ROWS, IDS]), (ROWS,), dtype=np.int64)[row % ROWS]
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def find_rows(table, n, ids):
+    """Rows of the ascending `ids`; those that are not there are left out. Gallops, as both are sorted."""
+    rows = np.empty(len(ids), np.int64)
+    found, low = 0, 0
+    for wanted in ids:
+        step = 1
+        high = low
+        while high < n and _id_of(table, high) < wanted:
+            low = high + 1
+            high += step
+            step *= 2
+        high = min(high, n)
+        while low < high:
+            middle = (low + high) // 2
+            if _id_of(table, middle) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        if low < n and _id_of(table, low) == wanted:
+            rows[found] = low
+            found += 1
+    return rows[:found]
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def gather(table, rows):
+    """The ids (m,), places (m, 4: x, y, z, stamp) and flags (m,) of rows."""
+    ids, places, flags = np.empty(len(rows), np.int64), np.empty((len(rows), 4)), np.empty(len(rows), np.uint8)
+    for a in range(len(rows)):
+        slab, i = rows[a] // ROWS, rows[a] % ROWS
+        ids[a] = carray(_pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)[i]
+        places[a] = carray(_pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)[i]
+        flags[a] = carray(_pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)[i]
+    return ids, places, flags
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def set_flags(table, rows, keep, add):
+    """flags = flags & keep | add; returns how many rows changed between seen (0) and not."""
+    changed = 0
+    for row in rows:
+        flags = carray(_pointer(table[row // ROWS, FLAGS]), (ROWS,), dtype=np.uint8)
+        before = flags[row % ROWS]
+        flags[row % ROWS] = before & keep | add
+        changed += (before != 0) != (flags[row % ROWS] != 0)
+    return changed
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def exact(table, rows, unit):
+    """Cosines (m,) of the unit query (d,) float64 with the float16 originals of rows."""
+    cosines = np.empty(len(rows))
+    for a in range(len(rows)):
+        floats = carray(_pointer(table[rows[a] // ROWS, FLOATS]), (ROWS, len(unit)), dtype=np.uint16)
+        cosines[a] = _cosine(floats[rows[a] % ROWS], unit)
+    return cosines
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def exact_of(bits, unit):
+    """Cosines (m,) of the unit query (d,) float64 with float16 vectors given by their bits (m, d) uint16."""
+    cosines = np.empty(len(bits))
+    for a in range(len(bits)):
+        cosines[a] = _cosine(bits[a], unit)
+    return cosines
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _passes(place, identity, window, allowed):
+    """Whether a row lies in the window; see `vectors.Window`. NaN lies nowhere."""
+    if not window[10] <= place[3] < window[11]:
+        return False
+    if window[12] > 0.0:
+        square = 0.0
+        for axis in range(3):
+            if not window[axis] <= place[axis] <= window[3 + axis]:
+                return False
+            square += (place[axis] - window[6 + axis]) ** 2
+        if not square <= window[9]:
+            return False
+    return len(allowed) == 0 or (0 <= identity < len(allowed) and allowed[identity])
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _raise_floor(heap, filled, lower):
+    """Put a lower bound into the min-heap of the best; returns how many it holds now."""
+    if filled < len(heap):
+        i = filled
+        while i > 0 and heap[(i - 1) // 2] > lower:
+            heap[i] = heap[(i - 1) // 2]
+            i = (i - 1) // 2
+        heap[i] = lower
+        return filled + 1
+    if lower > heap[0]:
+        i = 0
+        while True:
+            child = 2 * i + 1
+            if child >= filled:
+                break
+            if child + 1 < filled and heap[child + 1] < heap[child]:
+                child += 1
+            if heap[child] >= lower:
+                break
+            heap[i] = heap[child]
+            i = child
+        heap[i] = lower
+    return filled
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _keep(rows, uppers, n, floor):
+    """Drop those whose upper bound lies below the floor; returns (rows, uppers, n) with room for one more."""
+    kept = 0
+    for a in range(n):
+        if uppers[a] >= floor:
+            rows[kept], uppers[kept] = rows[a], uppers[a]
+            kept += 1
+    if kept > len(rows) // 2:
+        more_rows, more_uppers = np.empty(2 * len(rows), np.int64), np.empty(2 * len(rows))
+        more_rows[:kept], more_uppers[:kept] = rows[:kept], uppers[:kept]
+        return more_rows, more_uppers, kept
+    return rows, uppers, kept
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _dot(code, query):
+    total = np.int32(0)
+    for j in range(len(query)):
+        total += np.int32(code[j]) * np.int32(query[j])
+    return total
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def scan(table, span, query, scales, k, window, allowed):
+    """Rows in [span[0], span[1]) that may be among the k best that pass; no other can be.
+
+    Args:
+        query: (stride,) int16.
+        scales: (step, error of the query, smallest cosine, flags that a row must not have).
+    """
+    stride = len(query)
+    step, query_error, floor, blocked = scales[0], scales[1], scales[2], np.uint8(scales[3])
+    heap, filled = np.empty(k), 0
+    rows, uppers, n = np.empty(1024, np.int64), np.empty(1024), 0
+    for z in range(span[0] // ZONE, (span[1] + ZONE - 1) // ZONE):
+        slab, base = z // N_ZONES, z // N_ZONES * ROWS
+        zones = carray(_pointer(table[slab, ZONES]), (N_ZONES, 2), dtype=np.float64)
+        if zones[z % N_ZONES, 1] < window[10] or zones[z % N_ZONES, 0] >= window[11]:
+            continue
+        codes = carray(_pointer(table[slab, CODES]), (ROWS, stride), dtype=np.int8)
+        factors = carray(_pointer(table[slab, FACTORS]), (ROWS, 2), dtype=np.float32)
+        ids = carray(_pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)
+        places = carray(_pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)
+        flags = carray(_pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)
+        for i in range(max(z * ZONE, span[0]) - base, min((z + 1) * ZONE, span[1]) - base):
+            near = _dot(codes[i], query) * (factors[i, 0] * step)
+            error = factors[i, 1] + query_error
+            if near + error < floor or flags[i] & blocked or not _passes(places[i], ids[i], window, allowed):
+                continue
+            if n == len(rows):
+                rows, uppers, n = _keep(rows, uppers, n, floor)
+            rows[n], uppers[n] = base + i, near + error
+            n += 1
+            filled = _raise_floor(heap, filled, near - error)
+            if filled == k:
+                floor = max(floor, heap[0])
+    rows, uppers, n = _keep(rows, uppers, n, floor)
+    return rows[:n]
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def scan_rows(table, candidates, query, scales, k, window, allowed):
+    """The same as `scan` over the given rows; also how many of them pass."""
+    stride = len(query)
+    step, query_error, floor, blocked = scales[0], scales[1], scales[2], np.uint8(scales[3])
+    heap, filled, passed = np.empty(k), 0, 0
+    rows, uppers, n = np.empty(1024, np.int64), np.empty(1024), 0
+    for row in candidates:
+        slab, i = row // ROWS, row % ROWS
+        flags = carray(_pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)
+        places = carray(_pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)
+        identity = carray(_pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)[i]
+        if flags[i] & blocked or not _passes(places[i], identity, window, allowed):
+            continue
+        passed += 1
+        codes = carray(_pointer(table[slab, CODES]), (ROWS, stride), dtype=np.int8)
+        factors = carray(_pointer(table[slab, FACTORS]), (ROWS, 2), dtype=np.float32)
+        near = _dot(codes[i], query) * (factors[i, 0] * step)
+        error = factors[i, 1] + query_error
+        if near + error < floor:
+            continue
+        if n == len(rows):
+            rows, uppers, n = _keep(rows, uppers, n, floor)
+        rows[n], uppers[n] = row, near + error
+        n += 1
+        filled = _raise_floor(heap, filled, near - error)
+        if filled == k:
+            floor = max(floor, heap[0])
+    rows, uppers, n = _keep(rows, uppers, n, floor)
+    return rows[:n], passed
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def select_rows(table, candidates, blocked, window, allowed):
+    """Those of the candidate rows that pass, in their order."""
+    rows, n = np.empty(len(candidates), np.int64), 0
+    for row in candidates:
+        slab, i = row // ROWS, row % ROWS
+        flags = carray(_pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)
+        places = carray(_pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)
+        identity = carray(_pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)[i]
+        if not flags[i] & blocked and _passes(places[i], identity, window, allowed):
+            rows[n] = row
+            n += 1
+    return rows[:n]
