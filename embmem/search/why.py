@@ -29,10 +29,14 @@ def explain_hit(matches: Mapping[str, Match], *, text: str = "", age: float | No
 
 
 def age_of(seconds: float) -> str:
-    """The age in the largest unit of which it has one, e.g. "12 min old"; "in 3 h" for what is still to come."""
+    """E.g. "12 min old"; "in 3 h" for what is still to come."""
+    return f"in {span(seconds)}" if seconds <= -1.0 else f"{span(seconds)} old"
+
+
+def span(seconds: float) -> str:
+    """The length of a time in the largest unit of which it has one, rounded down."""
     size, unit = next(((size, unit) for size, unit in UNITS if abs(seconds) >= size), UNITS[-1])
-    number = f"{int(abs(seconds) / size)} {unit}"
-    return f"in {number}" if seconds <= -1.0 else f"{number} old"
+    return f"{int(abs(seconds) / size)} {unit}"
 
 
 def ordinal(n: int) -> str:
