@@ -34,6 +34,14 @@ class OutputExistsError(EmbmemError):
     """The place to write to is taken; nothing was written."""
 
 
+class StoreError(EmbmemError):
+    """The store could not write or read (disk full, read-only, I/O error); what was not acknowledged is not stored."""
+
+
+class StoreBusyError(StoreError):
+    """Another process writes to this memory; it allows one writer and any number of readers."""
+
+
 class MissingExtraError(EmbmemError):
     """An optional library is not installed; the message names the extra that brings it."""
 

@@ -78,7 +78,7 @@ class Memory:
     def query(self, query: Query) -> list[Hit]:
         """The hits of every layer in order, then those of the store; at most `query.k` from each."""
         hits = [hit for layer in self.layers for hit in layer.query(query)]
-        return hits + [_hit(record, query) for record in self.store.read(query)]
+        return hits + self.store.search(query).hits
 
     def tick(self, stamp: float) -> None:
         """Let time pass to `stamp` [s] without an observation."""
@@ -146,22 +146,4 @@ def _view(observation: Observation, session: int) -> Record:
             "yaw": yaw,
             "pitch": pitch,
         },
-    )
-
-
-def _hit(record: Record, query: Query) -> Hit:
-    matched = [
-        f"{name} {getattr(query, name)!r}" for name in ("entity", "kind", "place") if getattr(query, name) is not None
-    ]
-    position = None if record.T_map_obs is None else record.T_map_obs[:3, 3]
-    if query.near is not None and position is not None:
-        matched.append(f"{np.linalg.norm(position - query.near):.2f} m away")
-    return Hit(
-        score=record.confidence,
-        why=", ".join(matched) or "in the time asked for",
-        layer="store",
-        stamp=record.t_event,
-        position=position,
-        entity=query.entity,
-        record=record,
     )

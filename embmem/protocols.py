@@ -5,7 +5,8 @@ A class of a third party needs no base class: it passes `embmem.testing.LayerCon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -74,18 +75,78 @@ class Layer(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """How several rankings become one.
+
+    `fusion` "rrf" adds 1 / (60 + rank) (Cormack et al., SIGIR 2009), "weighted" adds the scores, each scaled to
+    [0, 1] over the candidates. `weights` name "text", "embedding", "near", "recency", "graph", "confidence"; what is
+    left out weighs 1 if the query ranks by it, recency and confidence 0.
+    """
+
+    fusion: str = "rrf"
+    weights: dict[str, float] = field(default_factory=dict)
+    diversity: float = 0.0  # of maximal marginal relevance, 0 = none, 1 = nothing but different
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a store found, best first, and how."""
+
+    hits: list[Hit]
+    plan: tuple[str, ...] = ()  # a line a step: which index, how many candidates, how long
+    abstained: str | None = None  # why there is no answer, where one was looked for and nothing is good enough
+
+
+@runtime_checkable
+class Ticket(Protocol):
+    """A record on its way to the disk."""
+
+    @property
+    def id(self) -> int:
+        """Of the record."""
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """True once the record will survive a power cut."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The id, once the record is acknowledged.
+
+        Raises:
+            StoreError: if it could not be written; it is not in the store then.
+            TimeoutError: if it is not acknowledged within `timeout` [s]; it may still be later.
+        """
+
+
 @runtime_checkable
 class Store(Protocol):
-    """An append-only record store."""
+    """An append-only record store. What a store reads includes all that the same object wrote before."""
 
-    def write(self, record: Record) -> int:
-        """The id given to the record; ids ascend in order of writing."""
+    def write(self, record: Record) -> Ticket:
+        """Take a record; ids ascend in order of writing.
+
+        Raises:
+            ValueError: if the record is not fit to be stored; the store is as it was.
+        """
+
+    def write_all(self, records: Iterable[Record]) -> list[int]:
+        """The ids given to the records, which are all acknowledged when this returns; or none is stored."""
+
+    def get(self, ids: Sequence[int]) -> list[Record]:
+        """The records with these ids, in this order; the ids that are not there are left out."""
 
     def read(self, query: Query) -> list[Record]:
         """At most `query.k` records that match every set field, newest event first; ties newest id first."""
 
+    def search(self, query: Query, ranking: Ranking = Ranking()) -> Answer:
+        """The same, ranked by `text`, `embedding`, `near` and `linked_to`; newest first if none is set."""
+
+    def flush(self) -> None:
+        """Return when all that was written is acknowledged."""
+
     def __len__(self) -> int:
-        """Number of records."""
+        """Number of records, hidden ones included."""
 
     def close(self) -> None:
-        """Release the file; writing afterwards is an error."""
+        """Flush and release the file; writing afterwards is an error."""

@@ -18,7 +18,7 @@ from embmem.errors import InputError
 from embmem.geometry import camera_pose
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import Deformation, Layer, Store
-from embmem.records import Hit, Query, Record
+from embmem.records import Hit, Link, Query, Record
 
 
 def wall_ahead(stamp: float = 0.0, *, distance: float = 2.0, yaw: float = 0.0) -> Observation:
@@ -169,8 +169,10 @@ class StoreContract:
         ids = [
             store.write(
                 Record(kind="note", t_event=float(t), source="test", T_map_obs=pose, entities=("mug", "cup"),
-                       text="on the table", payload={"n": t}, place="kitchen", confidence=0.5, valid=(0.0, 9.0))
-            )
+                       text="on the table", payload={"n": t}, place="kitchen", confidence=0.5, valid=(0.0, 9.0),
+                       position=np.array([1.0, 2.0, 0.1]), embedding=np.array([0.5, -0.25], dtype=np.float32),
+                       keys=("voxel:1,2,0",), blob=b"\x00\xff", links=(Link("from", t),) if t else ())
+            ).wait()
             for t in range(3)
         ]  # fmt: skip
         assert ids == sorted(set(ids))
@@ -182,7 +184,11 @@ class StoreContract:
         assert set(newest.entities) == {"mug", "cup"}
         assert (newest.text, newest.payload, newest.place) == ("on the table", {"n": 2}, "kitchen")
         assert (newest.confidence, newest.valid, newest.source) == (0.5, (0.0, 9.0), "test")
+        assert (newest.keys, newest.blob, newest.links) == (("voxel:1,2,0",), b"\x00\xff", (Link("from", 2),))
         np.testing.assert_array_equal(newest.T_map_obs, pose)
+        np.testing.assert_array_equal(newest.position, [1.0, 2.0, 0.1])
+        np.testing.assert_array_equal(newest.embedding, [0.5, -0.25])
+        assert [record.id for record in store.get([ids[2], 10**6, ids[0]])] == [ids[2], ids[0]]
 
     def test_every_filter_equals_a_plain_list(self, make_store: Callable[[], Store]) -> None:
         store = make_store()
@@ -194,7 +200,7 @@ class StoreContract:
                 place=str(rng.choice(["hall", "bath"])), entities=tuple(set(rng.choice(["mug", "key", "hat"], 2))),
                 T_map_obs=camera_pose(rng.uniform(-3, 3, 3), 0.0),
             )  # fmt: skip
-            records.append(replace(record, id=store.write(record)))
+            records.append(replace(record, id=store.write(record).id))
         near = np.zeros(3)
         for query in [
             Query(entity="key", k=99), Query(kind="note", k=99), Query(place="hall", k=5), Query(since=5.0, until=9.0),
@@ -216,7 +222,10 @@ class StoreContract:
             Record(kind="note", t_event=np.nan, source="test"),
             Record(kind="note", t_event=0.0, source="test", T_map_obs=bad_pose),
             Record(kind="note", t_event=0.0, source="test", id=7),
+            Record(kind="note", t_event=0.0, source="test", embedding=np.array([np.nan, 1.0])),
+            Record(kind="note", t_event=0.0, source="test", links=(Link("from", 9),)),
+            Record(kind="note", t_event=0.0, source="test", confidence=1.5),
         ):
-            with pytest.raises(ValueError, match=r"finite|id"):
+            with pytest.raises(ValueError, match=r"finite|id|link|confidence"):
                 store.write(record)
         assert len(store) == 0

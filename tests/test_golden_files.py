@@ -1,6 +1,6 @@
 """Files that earlier versions wrote open and answer as they did then.
 
-`python tests/test_golden_files.py` writes the file of the version in `embmem.memory_file.VERSION`; a file that is
+`python tests/test_golden_files.py` writes the file of the version in `embmem.store.schema.VERSION`; a file that is
 committed is never written again.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from embmem.maps import ObjectMemory, VoxelMap, open_memory, spatial_memory
-from embmem.memory_file import VERSION
+from embmem.store.schema import VERSION
 from embmem.records import Query
 from embmem.testing import wall_ahead
 

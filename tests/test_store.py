@@ -34,7 +34,8 @@ def test_a_file_reopens_with_its_records(tmp_path: Path) -> None:
     reopened = RecordStore(tmp_path / "log.db")
     (record,) = reopened.read(Query())
     assert (record.text, record.t_ingest) == ("hello", 7.0)
-    assert reopened.write(Record(kind="note", t_event=2.0, source="test")) == 2
+    assert reopened.write(Record(kind="note", t_event=2.0, source="test")).wait() == 2
+    reopened.close()
 
 
 def test_a_batch_with_one_bad_record_is_refused_whole() -> None:

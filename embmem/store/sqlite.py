@@ -1,0 +1,350 @@
+"""The record store: append-only, in one SQLite database, in RAM or in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from filelock import FileLock
+
+from embmem.errors import InputError, StoreError
+from embmem.protocols import Answer, Ranking
+from embmem.records import Query, Record
+from embmem.store.lock import lock_for_writing
+from embmem.store.rows import Row, encode, insert, select_records
+from embmem.store.schema import VERSION, Connection, check_header, check_size, open_read_only, prepare
+from embmem.store.select import conditions
+from embmem.store.writer import Batch, CommitTicket, GroupWriter
+
+DEFAULT_RANKING = Ranking()
+
+
+def connect_file(path: Path) -> Connection:
+    """A connection that may write."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+
+
+class RecordStore:
+    """Records in SQLite. An acknowledged record survives kill -9 and a power cut.
+
+    A file has one writer, which commits in groups, and any number of readers, in this and in other processes, that
+    never block it. What a store object reads includes all that it wrote before.
+    """
+
+    def __init__(
+        self,
+        path: str | Path = ":memory:",
+        *,
+        clock: Callable[[], float] = time.time,
+        read_only: bool = False,
+        max_delay: float = 0.02,
+        max_batch: int = 1000,
+        connect: Callable[[Path], Connection] = connect_file,
+        copy_of: sqlite3.Connection | None = None,
+    ) -> None:
+        """Open a store.
+
+        Args:
+            path: a file, created if missing, or ":memory:".
+            clock: gives `t_ingest` [s] to records that have none; it is never let run backwards.
+            read_only: open a file without the right to write.
+            max_delay: [s] that a record waits for others to share its commit; 0 commits at once.
+            max_batch: records that are company enough.
+            connect: opens the file; another one may bring another file layer.
+            copy_of: a memory file that a store in RAM starts from.
+
+        Raises:
+            StoreBusyError: if somebody else writes to the file.
+            FileVersionError: if it is a database of somebody else, or was written by a newer embmem.
+            InputError: if it is missing (read only), damaged, or no database.
+        """
+        self.path = None if str(path) == ":memory:" else Path(path)
+        self.read_only = read_only
+        self._clock = clock
+        self._connect = connect
+        self._write_lock = threading.RLock()  # of the connection that writes; in RAM there is no other
+        self._local = threading.local()
+        held = _Held()
+        self._held = held
+        self._release = weakref.finalize(self, held.release)
+        try:
+            if read_only:
+                self._open_to_read()
+                return
+            if self.path is not None:
+                if not self.path.parent.is_dir():
+                    raise InputError(f"{self.path.parent} is not a folder; create it first")
+                held.file_lock = lock_for_writing(self.path)
+                if self.path.is_file():
+                    check_size(self.path)
+            self._db = _open_to_write(str(path), connect, copy_of)
+            held.connections.append(self._db)
+        except BaseException:
+            self._release()
+            raise
+        self._dim, self._next_id, self._last_ingest = _counters(self._db)
+        if self.path is not None:
+            held.writer = GroupWriter(
+                partial(_commit, self._db, self._write_lock), max_delay=max_delay, max_batch=max_batch
+            )
+
+    @property
+    def uuid(self) -> str:
+        """Names the memory, whatever its file is called."""
+        with self.reading() as db:
+            return str(db.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()[0])
+
+    @property
+    def last_id(self) -> int:
+        """The highest id that is in the log, 0 if there is none."""
+        with self.reading() as db:
+            return int(db.execute("SELECT coalesce(max(id), 0) FROM records").fetchone()[0])
+
+    def write(self, record: Record) -> CommitTicket:
+        """Take a record; it is acknowledged when the ticket says so.
+
+        Raises:
+            ValueError: if the record is not fit to be stored; the store is as it was.
+            StoreError: if the store is closed or read only.
+        """
+        row = encode(record)
+        batch = self._submit([row])
+        return CommitTicket(row.id, batch)
+
+    def write_all(self, records: Iterable[Record]) -> list[int]:
+        """The ids given to the records, which are all acknowledged when this returns; or none is stored.
+
+        Raises:
+            ValueError: if one of them is not fit to be stored.
+            StoreError: if they could not be written.
+        """
+        rows = [encode(record) for record in records]
+        if not rows:
+            return []
+        batch = self._submit(rows)
+        self.flush()
+        CommitTicket(rows[0].id, batch).wait()
+        return [row.id for row in rows]
+
+    def get(self, ids: Sequence[int]) -> list[Record]:
+        """The records with these ids, in this order; the ids that are not there are left out."""
+        with self.reading() as db:
+            return select_records(db, ids)
+
+    def read(self, query: Query) -> list[Record]:
+        """At most `query.k` records that match every set field, newest event first; ties newest id first.
+
+        Words of `text` narrow (any of them must be there), `embedding` does not: `search` ranks by both.
+        """
+        found = conditions(query)
+        sql = f"SELECT id FROM records WHERE {found.where} ORDER BY t_event DESC, id DESC LIMIT :k"
+        with self.reading() as db:
+            ids = [row[0] for row in db.execute(sql, {**found.values, "k": query.k})]
+            return select_records(db, ids)
+
+    def search(self, query: Query, ranking: Ranking = DEFAULT_RANKING) -> Answer:
+        """Ranked by `text`, `embedding`, `near` and `linked_to`; newest first if none of them is set."""
+        from embmem.search.engine import search
+
+        return search(self, query, ranking)
+
+    def copy_to(self, path: Path) -> None:
+        """Write all that is acknowledged to a new database file while this one goes on being written.
+
+        Raises:
+            StoreError: if it cannot be written; the file may then be there in part.
+        """
+        with self.reading() as db:
+            db.execute("VACUUM INTO ?", (str(path),))
+
+    def flush(self) -> None:
+        """Return when all that was written is acknowledged, or has failed."""
+        if self._held.writer is not None:
+            self._held.writer.flush()
+
+    def __len__(self) -> int:
+        with self.reading() as db:
+            return int(db.execute("SELECT count(*) FROM records").fetchone()[0])
+
+    def close(self) -> None:
+        """Flush and release the file."""
+        self._release()
+
+    def __enter__(self) -> RecordStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database, with all that this object wrote before.
+
+        Raises:
+            StoreError: if the store is closed, or the file cannot be read.
+        """
+        self.flush()
+        with self._write_lock if self.path is None else contextlib.nullcontext():
+            db = self._reader()
+            try:
+                yield db
+            except sqlite3.DatabaseError as error:
+                raise StoreError(f"{self.path or 'the store in RAM'} cannot be read: {error}") from error
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """The connection that writes, in a transaction of its own: for derived state, and for what removes records.
+
+        Raises:
+            StoreError: if the store is closed or read only, or the change cannot be written; nothing has changed then.
+        """
+        self._refuse_if_closed()
+        self.flush()
+        with self._write_lock:
+            try:
+                with _transaction(self._db):
+                    yield self._db
+            except sqlite3.DatabaseError as error:
+                raise StoreError(f"{self.path or 'the store in RAM'} cannot be written: {error}") from error
+
+    def _submit(self, rows: Sequence[Row]) -> Batch:
+        """Number the rows and hand them to the writer; in RAM they are written at once."""
+        self._refuse_if_closed()
+        if self._held.writer is not None:
+            return self._held.writer.submit(rows, self._number)
+        with self._write_lock:
+            self._number(rows)
+            _commit(self._db, self._write_lock, rows)
+        batch = Batch()
+        batch.done.set()
+        return batch
+
+    def _number(self, rows: Sequence[Row]) -> None:
+        """Give ids and ingest times; called by one thread at a time.
+
+        Raises:
+            ValueError: if a row's embedding is of another length than the memory's, or it links to what is not earlier.
+        """
+        dim, next_id, clock = self._dim, self._next_id, self._last_ingest
+        for row in rows:
+            if row.vector is not None:
+                dim = dim or len(row.vector) // 2
+                if len(row.vector) != 2 * dim:
+                    raise ValueError(f"this memory has embeddings of {dim} numbers, got {len(row.vector) // 2}")
+            for relation, target in row.links:
+                if not 1 <= target < next_id:
+                    raise ValueError(f"a link ({relation!r}) goes to an earlier record, {target} is none")
+            row.id, next_id = next_id, next_id + 1
+            if row.t_ingest is None:
+                row.t_ingest = clock = max(clock, float(self._clock()))
+        self._dim, self._next_id, self._last_ingest = dim, next_id, clock
+
+    def _open_to_read(self) -> None:
+        if self.path is None or not self.path.is_file():
+            raise InputError(f"{self.path or ':memory:'} is not a file; build a memory first, e.g. with: embmem build")
+        with _damage_named(str(self.path)):
+            check_size(self.path)
+            version = check_header(str(self.path), self._reader())
+        if version != VERSION:
+            raise InputError(f"{self.path} is of version {version}; open it once for writing to bring it up to date")
+
+    def _reader(self) -> Connection:
+        """The connection of this thread."""
+        self._refuse_if_closed(to_write=False)
+        if self.path is None:
+            return self._db
+        db: Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            if self.read_only:
+                db = open_read_only(self.path)
+            else:
+                db = self._connect(self.path)
+                db.execute("PRAGMA query_only = ON")
+            self._local.db = db
+            self._held.connections.append(db)
+        return db
+
+    def _refuse_if_closed(self, *, to_write: bool = True) -> None:
+        if not self._release.alive:
+            raise StoreError("the store is closed")
+        if to_write and self.read_only:
+            raise StoreError(f"{self.path} was opened read only")
+
+
+class _Held:
+    """What must be given back, even if the store object is just dropped."""
+
+    def __init__(self) -> None:
+        self.writer: GroupWriter | None = None
+        self.connections: list[Connection] = []
+        self.file_lock: FileLock | None = None
+
+    def release(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+        for db in reversed(self.connections):  # the writer's last: it moves the write-ahead log into the file
+            db.close()
+        if self.file_lock is not None:
+            self.file_lock.release()
+
+
+def _open_to_write(path: str, connect: Callable[[Path], Connection], copy_of: sqlite3.Connection | None) -> Connection:
+    with _damage_named(path):
+        db = connect(Path(path))
+        try:
+            if copy_of is not None and isinstance(db, sqlite3.Connection):
+                copy_of.backup(db)
+            db.execute("PRAGMA trusted_schema = OFF")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            prepare(path, db)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def _counters(db: Connection) -> tuple[int, int, float]:
+    """Length of the embeddings (0 = none yet), the next id and the latest ingest time."""
+    row = db.execute("SELECT length(data) FROM vectors LIMIT 1").fetchone()
+    dim = row[0] // 2 if row else 0
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
+    latest = db.execute("SELECT max(t_ingest) FROM records").fetchone()[0]
+    return dim, 1 + (row[0] if row else 0), -np.inf if latest is None else float(latest)
+
+
+@contextlib.contextmanager
+def _damage_named(path: str) -> Iterator[None]:
+    """SQLite's complaint as ours, with the file's name."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"{path} is damaged or not a memory file: {error}") from error
+
+
+@contextlib.contextmanager
+def _transaction(db: Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # SQLite has rolled back already, as it does on a full disk
+            db.execute("ROLLBACK")
+        raise
+
+
+def _commit(db: Connection, lock: AbstractContextManager[object], rows: Sequence[Row]) -> None:
+    with lock, _transaction(db):
+        insert(db, rows)
