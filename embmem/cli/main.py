@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from embmem import configs
 from embmem.cli.overrides import check_kinds
+from embmem.cli.words import as_overrides
 from embmem.errors import EmbmemError
 
 COMMANDS = ("eval", "episodes", "record", "build", "query", "export", "house")
@@ -32,6 +33,7 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
 
   embmem <command> --help                shows the settings of a command with their defaults
   embmem <command> setting=value ...     changes them (Hydra overrides: a.b=1, list=[x,y])
+  embmem <command> room.embmem ...       a bare word is the file, where a command reads one
   add -v for the log, --traceback to see where an error comes from
 """
 USAGE_ERROR = 2
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     if not words:
         sys.stdout.write(ABOUT)
         return 0 if flags & {"-h", "--help"} else USAGE_ERROR
-    command, overrides = words[0], words[1:]
+    command = words[0]
     if command not in COMMANDS:
         return _complain(f"there is no command {command!r}, only {', '.join(COMMANDS)}", USAGE_ERROR)
     level = logging.INFO if flags & {"-v", "--verbose"} else logging.WARNING
@@ -56,11 +58,12 @@ def main(argv: list[str] | None = None) -> int:
     module = importlib.import_module(f"embmem.cli.{command}")
     if flags & {"-h", "--help"}:
         return _help(command, module)
-    return _run(command, module, overrides, is_traceback_wanted="--traceback" in flags)
+    return _run(command, module, words[1:], is_traceback_wanted="--traceback" in flags)
 
 
-def _run(command: str, module: ModuleType, overrides: list[str], *, is_traceback_wanted: bool) -> int:
+def _run(command: str, module: ModuleType, words: list[str], *, is_traceback_wanted: bool) -> int:
     try:
+        overrides = as_overrides(words, _positional(command, module))
         config = compose_config(command, overrides)
         check_kinds(config, overrides, partial(compose_config, command))
     except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -78,6 +81,17 @@ def _run(command: str, module: ModuleType, overrides: list[str], *, is_traceback
     return 0
 
 
+def _positional(command: str, module: ModuleType) -> tuple[str, ...]:
+    """The settings that bare words stand for: what the module calls POSITIONAL, else `file` where there is one."""
+    default = ("file",) if "file" in yaml.safe_load(_config_text(command)) else ()
+    names: tuple[str, ...] = getattr(module, "POSITIONAL", default)
+    return names
+
+
+def _config_text(command: str) -> str:
+    return (Path(configs.__file__).parent / f"{command}.yaml").read_text("utf-8")
+
+
 def compose_config(command: str, overrides: list[str]) -> DictConfig:
     """The Hydra configuration of a command."""
     from hydra import compose, initialize_config_module
@@ -89,7 +103,7 @@ def compose_config(command: str, overrides: list[str]) -> DictConfig:
 def _help(command: str, module: ModuleType) -> int:
     """The examples of a command, then its configuration as it is written, comments included."""
     folder = Path(configs.__file__).parent
-    text = (folder / f"{command}.yaml").read_text("utf-8")
+    text = _config_text(command)
     sys.stdout.write(f"{module.HELP.strip()}\n\nSettings and their defaults (??? must be given):\n{_indented(text)}")
     for entry in yaml.safe_load(text).get("defaults", []):
         if isinstance(entry, dict):
