@@ -14,7 +14,7 @@ from embmem.protocols import LayerState, Store
 from embmem.records import Query
 from embmem.store import RecordStore
 from embmem.store.schema import check_header, check_size, open_read_only
-from embmem.store.snapshots import read_layers, write_layers
+from embmem.store.snapshots import list_snapshots, read_state, write_layers
 
 
 def write_memory_file(path: Path, store: Store, states: Sequence[LayerState], *, overwrite: bool = False) -> None:
@@ -59,7 +59,7 @@ def read_memory_file(path: Path, *, known: set[str]) -> tuple[RecordStore, list[
     except sqlite3.DatabaseError as error:
         raise InputError(f"{path} is damaged or not a memory file: {error}") from error
     with store.changing() as db:
-        states, _ = read_layers(str(path), db)
+        states = [read_state(str(path), db, snapshot) for snapshot in list_snapshots(db, "base")]
         unknown = sorted({state.kind for state in states} - known)
         if unknown:
             raise InputError(f"{path} holds layers that are not known here: {unknown}")

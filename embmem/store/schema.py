@@ -1,7 +1,8 @@
 """The tables of a memory file, their versions, and what makes a file one of ours.
 
-The log (records, vectors, blobs, entities, keys, links) is the truth; every other table is derived from it. A file is
-untrusted input: its schema must be exactly ours (no views, triggers or virtual tables that would run something).
+The log (records, vectors, blobs, entities, keys, links, and the layers of the role "base") is the truth; everything
+else is derived from it. A file is untrusted input: its schema must be exactly ours (no views, triggers or virtual
+tables that would run something).
 """
 
 from __future__ import annotations
@@ -61,11 +62,13 @@ CREATE VIRTUAL TABLE places USING rtree(id, x0, x1, y0, y1, z0, z1);
 CREATE VIRTUAL TABLE texts USING fts5(text, names, content='', tokenize='porter unicode61 remove_diacritics 2');
 CREATE TABLE hidden (record_id INTEGER PRIMARY KEY);
 CREATE TABLE layers (
-    kind TEXT PRIMARY KEY, position INTEGER NOT NULL, version INTEGER NOT NULL, params TEXT NOT NULL,
-    covers INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL
+    role TEXT NOT NULL, kind TEXT NOT NULL, position INTEGER NOT NULL, version INTEGER NOT NULL, params TEXT NOT NULL,
+    covers INTEGER NOT NULL, frames INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,
+    PRIMARY KEY (role, kind)
 );
 CREATE TABLE layer_chunks (
-    kind TEXT NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, number)
+    role TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (role, kind, number)
 );
 """
 
@@ -178,7 +181,7 @@ def _from_v1(db: Connection) -> None:
     insert(db, rows)
     covers = rows[-1].id if rows else 0
     for position, (kind, version, params, arrays) in enumerate(layers):
-        write_snapshot(db, Snapshot(kind, position, version, params, covers), arrays)
+        write_snapshot(db, Snapshot("base", kind, position, version, params, covers), arrays)
 
 
 def _schema(db: Connection) -> set[tuple[str, str, str]]:

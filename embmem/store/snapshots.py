@@ -1,4 +1,8 @@
-"""Layers in a memory file: derived state, compressed, with the log position that it covers."""
+"""Layers in a memory file, compressed, with the log position that they cover.
+
+A layer of the role "base" is part of the truth: it stands for what is not in the log. One of the role "latest" is
+derived from the base and the log.
+"""
 
 from __future__ import annotations
 
@@ -20,67 +24,90 @@ MAX_SIZE = 64 << 30  # bytes of one layer
 
 
 class Snapshot(NamedTuple):
-    """The row of a layer."""
+    """The row of a layer, without size and checksum."""
 
+    role: str  # "base" or "latest"
     kind: str
     position: int  # among the layers
     version: int
     params: str  # JSON
-    covers: int  # id of the last record that is in it
+    covers: int  # id of the last record that it knows
+    frames: int = 0  # checksum of the ids of the observations after the base that are in it
 
 
-def write_layers(db: Connection, states: Sequence[LayerState], covers: int) -> None:
-    """Put these layers in the place of those in the file, inside the transaction that is open."""
+def write_layers(
+    db: Connection, states: Sequence[LayerState], covers: int, *, role: str = "base", frames: int = 0
+) -> None:
+    """Put these layers in the place of those of that role, inside the transaction that is open.
+
+    The base is truth: it holds what the log does not, or no longer. What was derived from it and the log ("latest")
+    goes with the old base.
+    """
     for table in ("layers", "layer_chunks"):
-        db.execute(f"DELETE FROM {table}")
+        db.execute(f"DELETE FROM {table} WHERE role IN (?, 'latest')", (role,))
     for position, state in enumerate(states):
         # safetensors writes the buffer of a non-contiguous array as it lies, not as it reads.
         dense = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
         params = json.dumps(state.params, allow_nan=False)
-        write_snapshot(db, Snapshot(state.kind, position, state.version, params, covers), save(dense))
+        snapshot = Snapshot(role, state.kind, position, state.version, params, covers, frames)
+        write_snapshot(db, snapshot, save(dense))
 
 
 def write_snapshot(db: Connection, snapshot: Snapshot, arrays: bytes) -> None:
     """Write one layer, its arrays in compressed chunks."""
-    kind, position, version, params, covers = snapshot
-    checksum = zlib.crc32(arrays)
-    row = (kind, position, version, params, covers, len(arrays), checksum)
-    db.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    row = (*snapshot, len(arrays), zlib.crc32(arrays))
+    db.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     view = memoryview(arrays)
     for number, start in enumerate(range(0, len(arrays), CHUNK)):
         data = zlib.compress(view[start : start + CHUNK], 1)
-        db.execute("INSERT INTO layer_chunks VALUES (?, ?, ?)", (kind, number, data))
+        db.execute("INSERT INTO layer_chunks VALUES (?, ?, ?, ?)", (snapshot.role, snapshot.kind, number, data))
 
 
-def read_layers(path: str, db: Connection) -> tuple[list[LayerState], int]:
-    """The layers in their order, and the id of the last record that they cover.
+def list_snapshots(db: Connection, role: str) -> list[Snapshot]:
+    """The layers of a role in their order, without their content."""
+    sql = "SELECT role, kind, position, version, params, covers, frames FROM layers WHERE role = ? ORDER BY position"
+    return [Snapshot(*row) for row in db.execute(sql, (role,))]
+
+
+def read_state(path: str, db: Connection, snapshot: Snapshot) -> LayerState:
+    """The content of a layer.
 
     Raises:
-        InputError: if a layer is damaged.
+        InputError: if it is damaged.
     """
-    rows = db.execute("SELECT kind, version, params, covers, size, checksum FROM layers ORDER BY position").fetchall()
-    states = []
-    for kind, version, params, _, size, checksum in rows:
-        arrays = _read_chunks(path, db, kind, size)
-        try:
-            if zlib.crc32(arrays) != checksum:
-                raise InputError("its checksum is another")
-            state = LayerState(kind, version, json.loads(params), load(arrays))
-        except (SafetensorError, ValueError, TypeError, InputError) as error:
-            raise InputError(f"{path}: layer {kind!r} is damaged: {error}") from error
-        if not isinstance(state.params, dict):
-            raise InputError(f"{path}: the parameters of layer {kind!r} are not a JSON object")
-        states.append(state)
-    return states, min((row[3] for row in rows), default=0)
+    kind = snapshot.kind
+    sql = "SELECT size, checksum FROM layers WHERE role = ? AND kind = ?"
+    size, checksum = db.execute(sql, (snapshot.role, kind)).fetchone()
+    arrays = _read_chunks(path, db, snapshot, size)
+    try:
+        if zlib.crc32(arrays) != checksum:
+            raise InputError("its checksum is another")
+        state = LayerState(kind, snapshot.version, json.loads(snapshot.params), load(arrays))
+    except (SafetensorError, ValueError, TypeError, InputError) as error:
+        raise InputError(f"{path}: layer {kind!r} is damaged: {error}") from error
+    if not isinstance(state.params, dict):
+        raise InputError(f"{path}: the parameters of layer {kind!r} are not a JSON object")
+    return state
 
 
-def _read_chunks(path: str, db: Connection, kind: str, size: int) -> bytes:
+def invalidate(db: Connection) -> None:
+    """Drop what was derived from the log, inside the transaction that is open; opening the memory derives it again.
+
+    Whoever hides or removes observations calls it. The base stays: no log holds what went into it.
+    """
+    for table in ("layers", "layer_chunks"):
+        db.execute(f"DELETE FROM {table} WHERE role = 'latest'")
+
+
+def _read_chunks(path: str, db: Connection, snapshot: Snapshot, size: int) -> bytes:
     """The arrays of a layer, never more than `size` bytes whatever the chunks claim."""
+    kind = snapshot.kind
     if not 0 <= size <= MAX_SIZE:
         raise InputError(f"{path}: layer {kind!r} claims {size} bytes")
     parts = []
     left = size
-    for (data,) in db.execute("SELECT data FROM layer_chunks WHERE kind = ? ORDER BY number", (kind,)):
+    sql = "SELECT data FROM layer_chunks WHERE role = ? AND kind = ? ORDER BY number"
+    for (data,) in db.execute(sql, (snapshot.role, kind)):
         expand = zlib.decompressobj()
         try:
             part = expand.decompress(data, min(left, CHUNK) + 1)
