@@ -7,7 +7,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-EDGE = 2.0  # [m] of a cell
+EDGE = 1.0  # [m] of a cell
 _BITS = 21  # of a cell's coordinate
 _REACH = float(1 << (_BITS - 1))  # cells either side of the origin; what lies beyond is filed at the border
 _FIRST, _LONGEST = 4, 64  # rows of the first and of the longest chunk of a list
@@ -64,8 +64,21 @@ def _append(row, keys, stamps, used, hashed, cells, chunks, spans, slots):
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def _cells_in(low, high, used, hashed, cells):
-    """The cells between two cell coordinates, and how many rows they hold; the shorter of two ways."""
+def _is_apart(x, y, z, ball):
+    """Whether a cell lies wholly outside a ball (x, y, z, radius^2) in units of cells; border cells never do."""
+    square = 0.0
+    for coordinate, centre in ((x, ball[0]), (y, ball[1]), (z, ball[2])):
+        if coordinate in (-_REACH, _REACH - 1.0):
+            return False
+        beyond = max(coordinate - centre, centre - coordinate - 1.0, 0.0)
+        square += beyond * beyond
+    return square > ball[3]
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _cells_in(low, high, ball, used, hashed, cells):
+    """The cells between two coordinates that touch a ball, and how many rows they hold; the shorter of two ways."""
     wanted = (high[0] - low[0] + 1.0) * (high[1] - low[1] + 1.0) * (high[2] - low[2] + 1.0)
     if high[0] < low[0] or high[1] < low[1] or high[2] < low[2]:
         wanted = 0.0
@@ -76,7 +89,7 @@ def _cells_in(low, high, used, hashed, cells):
             for y in range(int(low[1]) + bias, int(high[1]) + bias + 1):
                 for z in range(int(low[2]) + bias, int(high[2]) + bias + 1):
                     cell = hashed[_slot(hashed, cells, (x << 2 * _BITS) | (y << _BITS) | z)]
-                    if cell >= 0:
+                    if cell >= 0 and not _is_apart(x - bias, y - bias, z - bias, ball):
                         found[n] = cell
                         n += 1
                         total += cells[cell, _TOTAL]
@@ -84,7 +97,12 @@ def _cells_in(low, high, used, hashed, cells):
     for cell in range(used[_CELLS]):
         key = cells[cell, _KEY]
         x, y, z = (key >> 2 * _BITS) - bias, ((key >> _BITS) & mask) - bias, (key & mask) - bias
-        if low[0] <= x <= high[0] and low[1] <= y <= high[1] and low[2] <= z <= high[2]:
+        if (
+            low[0] <= x <= high[0]
+            and low[1] <= y <= high[1]
+            and low[2] <= z <= high[2]
+            and not _is_apart(x, y, z, ball)
+        ):
             found[n] = cell
             n += 1
             total += cells[cell, _TOTAL]
@@ -135,9 +153,11 @@ class CellLists:
             arrays = self._used, self._hashed, self._cells, self._chunks, self._spans, self._slots
             _append(row + begin, keys, stamps[begin : begin + 4096], *arrays)
 
-    def cells_in(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, int]:
-        """The cells that a box [m] touches and the number of rows in them; infinite corners are allowed."""
-        return _cells_in(self._coordinates(low), self._coordinates(high), self._used, self._hashed, self._cells)
+    def cells_in(self, window: np.ndarray) -> tuple[np.ndarray, int]:
+        """The cells that a packed window may touch and the number of rows in them."""
+        low, high = self._coordinates(window[:3]), self._coordinates(window[3:6])
+        ball = np.append(window[6:9] / EDGE, window[9] / EDGE**2 * (1.0 + 1e-9) + 1e-9)
+        return _cells_in(low, high, ball, self._used, self._hashed, self._cells)
 
     def rows_in(self, found: tuple[np.ndarray, int], since: float, until: float) -> np.ndarray:
         """Rows that the cells hold and that may lie in [since, until) [s]: whoever asks must look at each."""

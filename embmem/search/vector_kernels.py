@@ -97,6 +97,23 @@ def encode(x, codes, factors):
 
 @no_type_check
 @njit(cache=True, nogil=True)
+def as_integers(unit, stride):
+    """A unit query in int16, its step and its error times |scale * code| at most.
+
+    As fine as fits, and so that no product with a row's codes overflows int32: |codes| <= 127 sqrt(d).
+    """
+    root = np.sqrt(len(unit))
+    fine = min(32767.0 / np.abs(unit).max(), (2.0**31 - 1.0) / (127.0 * root) - root)
+    integers, lost = np.zeros(stride, np.int16), 0.0
+    for j in range(len(unit)):
+        integers[j] = np.int16(np.rint(unit[j] * fine))
+        rest = unit[j] - integers[j] / fine
+        lost += rest * rest
+    return integers, 1.0 / fine, np.sqrt(lost) * (1.0 + root / 254.0)
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
 def widen(zones, places, begin, end):
     """Let the zones' (N_ZONES, 2) ranges of stamps take in the rows [begin, end) of a slab."""
     for i in range(begin, end):
@@ -258,11 +275,13 @@ def _keep(rows, uppers, n, floor):
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def _dot(code, query):
-    total = np.int32(0)
-    for j in range(len(query)):
-        total += np.int32(code[j]) * np.int32(query[j])
-    return total
+def _dots(codes, query, dots):
+    """Integer products (n,) of codes (n, stride) with the query; alone in its function it becomes multiply-adds."""
+    for i in range(len(codes)):
+        total = np.int32(0)
+        for j in range(len(query)):
+            total += np.int32(codes[i, j]) * np.int32(query[j])
+        dots[i] = total
 
 
 @no_type_check
@@ -276,7 +295,7 @@ def scan(table, span, query, scales, k, window, allowed):
     """
     stride = len(query)
     step, query_error, floor, blocked = scales[0], scales[1], scales[2], np.uint8(scales[3])
-    heap, filled = np.empty(k), 0
+    heap, filled, dots = np.empty(k), 0, np.empty(ZONE, np.int32)
     rows, uppers, n = np.empty(1024, np.int64), np.empty(1024), 0
     for z in range(span[0] // ZONE, (span[1] + ZONE - 1) // ZONE):
         slab, base = z // N_ZONES, z // N_ZONES * ROWS
@@ -288,8 +307,10 @@ def scan(table, span, query, scales, k, window, allowed):
         ids = carray(_pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)
         places = carray(_pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)
         flags = carray(_pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)
-        for i in range(max(z * ZONE, span[0]) - base, min((z + 1) * ZONE, span[1]) - base):
-            near = _dot(codes[i], query) * (factors[i, 0] * step)
+        begin, end = max(z * ZONE, span[0]) - base, min((z + 1) * ZONE, span[1]) - base
+        _dots(codes[begin:end], query, dots)
+        for i in range(begin, end):
+            near = dots[i - begin] * (factors[i, 0] * step)
             error = factors[i, 1] + query_error
             if near + error < floor or flags[i] & blocked or not _passes(places[i], ids[i], window, allowed):
                 continue
@@ -310,7 +331,7 @@ def scan_rows(table, candidates, query, scales, k, window, allowed):
     """The same as `scan` over the given rows; also how many of them pass."""
     stride = len(query)
     step, query_error, floor, blocked = scales[0], scales[1], scales[2], np.uint8(scales[3])
-    heap, filled, passed = np.empty(k), 0, 0
+    heap, filled, passed, dots = np.empty(k), 0, 0, np.empty(1, np.int32)
     rows, uppers, n = np.empty(1024, np.int64), np.empty(1024), 0
     for row in candidates:
         slab, i = row // ROWS, row % ROWS
@@ -322,7 +343,8 @@ def scan_rows(table, candidates, query, scales, k, window, allowed):
         passed += 1
         codes = carray(_pointer(table[slab, CODES]), (ROWS, stride), dtype=np.int8)
         factors = carray(_pointer(table[slab, FACTORS]), (ROWS, 2), dtype=np.float32)
-        near = _dot(codes[i], query) * (factors[i, 0] * step)
+        _dots(codes[i : i + 1], query, dots)
+        near = dots[0] * (factors[i, 0] * step)
         error = factors[i, 1] + query_error
         if near + error < floor:
             continue

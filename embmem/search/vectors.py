@@ -161,7 +161,9 @@ class VectorIndex:
         if slabs.n == 0:
             return Found(np.zeros(0, np.int64), np.zeros(0), "no rows")
         blocked = ERASED if with_removed else HIDDEN | ERASED
-        asked = _Asked(unit, *_integers(unit, min_similarity, blocked), min(k, slabs.n), window.packed(), mask)
+        integers, step, error = kernels.as_integers(unit, stride_of(self.dim))
+        scales = np.array([step, error, min_similarity, blocked])
+        asked = _Asked(unit, integers, scales, min(k, slabs.n), window.packed(), mask)
         if rows is None:
             best = kernels.scan(slabs.table, (0, slabs.n), *asked[1:])
             how = f"exact scan of {why} of {slabs.n} rows"
@@ -188,9 +190,8 @@ class VectorIndex:
                 mask[ids[ids >= 0]] = True
                 rows = None
         if window.is_in_space:
-            low, high = window.packed()[:6].reshape(2, 3)
             with self._lock:
-                cells = self._cells.cells_in(low, high)
+                cells = self._cells.cells_in(window.packed())
                 if _JUMP * cells[1] < cost:
                     by_cell = self._cells.rows_in(cells, window.since, window.until)
                     by_cell = by_cell[by_cell < slabs.n]  # what came since is not in these slabs
@@ -223,7 +224,7 @@ class VectorIndex:
 
     def _unit(self, query: np.ndarray) -> np.ndarray:
         query = np.asarray(query, np.float64)
-        norm = float(np.linalg.norm(query))
+        norm = float(np.sqrt(query @ query)) if query.ndim == 1 else np.nan
         if query.shape != (self.dim,) or not np.isfinite(norm) or norm == 0.0:
             raise ValueError(f"need a query of {self.dim} finite numbers, not all 0, got {query.shape} of norm {norm}")
         return query / norm
@@ -231,13 +232,3 @@ class VectorIndex:
 
 def _find(slabs: Slabs, ids: np.ndarray) -> np.ndarray:
     return kernels.find_rows(slabs.table, slabs.n, np.unique(np.asarray(ids, np.int64)))
-
-
-def _integers(unit: np.ndarray, least: float, blocked: int) -> tuple[np.ndarray, np.ndarray]:
-    """The query in int16, so fine that it fits and that its product with a row's codes cannot overflow int32."""
-    root = float(np.sqrt(len(unit)))
-    fine = min(32767.0 / float(np.abs(unit).max()), (2.0**31 - 1.0) / (127.0 * root) - root)
-    query = np.zeros(stride_of(len(unit)), np.int16)
-    query[: len(unit)] = np.rint(unit * fine)
-    lost = float(np.linalg.norm(unit - query[: len(unit)] / fine))
-    return query, np.array([1.0 / fine, lost * (1.0 + root / 254.0), least, blocked])
