@@ -60,7 +60,10 @@ CREATE INDEX keys_by_record ON keys (record_id);
 CREATE INDEX links_by_target ON links (target, relation);
 CREATE VIRTUAL TABLE places USING rtree(id, x0, x1, y0, y1, z0, z1);
 CREATE VIRTUAL TABLE texts USING fts5(text, names, content='', tokenize='porter unicode61 remove_diacritics 2');
-CREATE TABLE hidden (record_id INTEGER PRIMARY KEY);
+CREATE INDEX links_that_amend ON links (record_id) WHERE relation IN ('withdraws', 'corrects');
+CREATE TABLE hidden (record_id INTEGER NOT NULL, amendment INTEGER NOT NULL, PRIMARY KEY (record_id, amendment))
+    WITHOUT ROWID;
+CREATE INDEX hidden_by_amendment ON hidden (amendment);
 CREATE TABLE layers (
     role TEXT NOT NULL, kind TEXT NOT NULL, position INTEGER NOT NULL, version INTEGER NOT NULL, params TEXT NOT NULL,
     covers INTEGER NOT NULL, frames INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,

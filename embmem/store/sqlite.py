@@ -19,6 +19,7 @@ from filelock import FileLock
 from embmem.errors import InputError, StoreError
 from embmem.protocols import Answer, Ranking
 from embmem.records import Query, Record
+from embmem.store.hidden import follow
 from embmem.store.lock import lock_for_writing
 from embmem.store.rows import Row, encode, insert, select_records
 from embmem.store.schema import VERSION, Connection, check_header, check_size, open_read_only, prepare
@@ -348,3 +349,4 @@ def _transaction(db: Connection) -> Iterator[None]:
 def _commit(db: Connection, lock: AbstractContextManager[object], rows: Sequence[Row]) -> None:
     with lock, _transaction(db):
         insert(db, rows)
+        follow(db, rows)
