@@ -15,7 +15,7 @@ import numpy as np
 
 Key: TypeAlias = int | str
 
-LINK_BYTES = 220  # RAM of a key in an OrderedDict without the key itself, CPython 3.11
+LINK_BYTES = 90  # RAM of a key in an OrderedDict without the key itself, measured on CPython 3.11
 
 
 @runtime_checkable
@@ -180,7 +180,7 @@ class Lfu:
 
     @property
     def n_bytes(self) -> int:
-        return 2 * LINK_BYTES * len(self._count)
+        return (LINK_BYTES + 32) * len(self._count)
 
     def state(self) -> dict[str, Any]:
         keys = self.keys()
@@ -274,7 +274,7 @@ class FrequencyAge:
 
     @property
     def n_bytes(self) -> int:
-        return (LINK_BYTES + 8) * len(self._slot) + 24 * self._capacity
+        return (LINK_BYTES + 16) * len(self._slot) + 24 * self._capacity
 
     def state(self) -> dict[str, Any]:
         slots = list(self._slot.values())
