@@ -17,10 +17,8 @@ import heapq
 import json
 from collections.abc import Iterable, Sequence
 
-from embmem.records import Query
 from embmem.store.rows import Row
 from embmem.store.schema import Connection
-from embmem.store.select import Conditions
 
 AMENDING = ("withdraws", "corrects")
 _AMENDS = "relation IN ('withdraws', 'corrects')"  # word for word that of the index `links_that_amend`
@@ -81,16 +79,10 @@ def _active(db: Connection, t: float | None) -> dict[int, set[int]]:
     return active
 
 
-def hide(found: Conditions, query: Query, db: Connection) -> None:
-    """Add the condition that a record is believed as of the time that the query asks about."""
-    if query.with_hidden:
-        return
+def is_present(db: Connection, t: float) -> bool:
+    """True if nothing was withdrawn or corrected after an ingest time [s]: what is hidden was hidden then."""
     sql = f"SELECT EXISTS(SELECT 1 FROM links JOIN records ON id = record_id WHERE {_AMENDS} AND t_ingest > ?)"
-    if query.as_of is None or not db.execute(sql, (query.as_of,)).fetchone()[0]:
-        found.add("id NOT IN (SELECT record_id FROM hidden)")
-    else:
-        ids = json.dumps(sorted(hidden_as_of(db, query.as_of)))
-        found.add("id NOT IN (SELECT value FROM json_each(:hidden))", hidden=ids)
+    return not db.execute(sql, (t,)).fetchone()[0]
 
 
 def follow(db: Connection, rows: Sequence[Row]) -> None:

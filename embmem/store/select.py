@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from embmem.records import Query
+from embmem.store.hidden import hidden_as_of, is_present
+from embmem.store.schema import Connection
 
 # Records around one, over links in both directions.
 _AROUND = """id IN (
@@ -41,8 +44,11 @@ class Conditions:
         return " AND ".join(self.terms) or "1"
 
 
-def conditions(query: Query) -> Conditions:
-    """What a record must hold to match every filter of the query; ranking is not part of it."""
+def conditions(query: Query, db: Connection) -> Conditions:
+    """What a record must hold to match every filter of the query; ranking is not part of it.
+
+    What was believed as of an earlier time is looked up in `db`; the conditions are for the state that it sees.
+    """
     found = Conditions()
     for name in ("kind", "place", "source"):
         value = getattr(query, name)
@@ -61,7 +67,7 @@ def conditions(query: Query) -> Conditions:
     if query.min_confidence > 0:
         found.add("confidence >= :min_confidence", min_confidence=query.min_confidence)
     if not query.with_hidden:
-        found.add("id NOT IN (SELECT record_id FROM hidden)")
+        _add_belief(found, query.as_of, db)
     return found
 
 
@@ -69,6 +75,15 @@ def match_expression(text: str) -> str:
     """Any of the words, in the language of FTS5; every word is quoted, so that none of them is an operator."""
     words = re.findall(r"\w+", text)
     return " OR ".join(f'"{word}"' for word in words) or '""'
+
+
+def _add_belief(found: Conditions, as_of: float | None, db: Connection) -> None:
+    """Leave out what is hidden now, or was hidden then."""
+    if as_of is None or is_present(db, as_of):
+        found.add("id NOT IN (SELECT record_id FROM hidden)")
+    else:
+        ids = json.dumps(sorted(hidden_as_of(db, as_of)))
+        found.add("id NOT IN (SELECT value FROM json_each(:hidden))", hidden=ids)
 
 
 def _add_times(found: Conditions, query: Query) -> None:

@@ -146,9 +146,9 @@ class RecordStore:
 
         Words of `text` narrow (any of them must be there), `embedding` does not: `search` ranks by both.
         """
-        found = conditions(query)
-        sql = f"SELECT id FROM records WHERE {found.where} ORDER BY t_event DESC, id DESC LIMIT :k"
         with self.reading() as db:
+            found = conditions(query, db)
+            sql = f"SELECT id FROM records WHERE {found.where} ORDER BY t_event DESC, id DESC LIMIT :k"
             ids = [row[0] for row in db.execute(sql, {**found.values, "k": query.k})]
             return select_records(db, ids)
 
