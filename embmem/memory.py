@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from embmem.ingress import IngressGate
 from embmem.memory_file import read_memory_file, write_memory_file
 from embmem.observation import Observation
 from embmem.protocols import Deformation, Layer, Store
-from embmem.records import Hit, Query, Record
+from embmem.records import Hit, Link, Query, Record
 from embmem.store import RecordStore
 
 L = TypeVar("L")
@@ -68,9 +68,7 @@ class Memory:
             RefusedObservation: if the gate refuses it; nothing is stored then.
         """
         observation = self.gate.admit(observation)
-        if self._is_new_view(observation.T_map_camera):
-            self.store.write(_view(observation, self.gate.session))
-            self._last_view = observation.T_map_camera
+        self._record_view(observation)
         for layer in self.layers:
             layer.observe(observation)
         return observation
@@ -103,8 +101,8 @@ class Memory:
         """
         write_memory_file(Path(path), self.store, [layer.save() for layer in self.layers], overwrite=overwrite)
 
-    @classmethod
-    def open(cls, path: str | Path, layer_types: Sequence[type[Any]]) -> Memory:
+    @staticmethod
+    def open(path: str | Path, layer_types: Sequence[type[Any]]) -> Memory:
         """The memory that was saved; it lives in RAM and does not touch the file again.
 
         Args:
@@ -115,9 +113,14 @@ class Memory:
             InputError: if the file is missing, damaged, or holds a layer that is none of `layer_types`.
             FileVersionError: if it is not a memory file, or was written by a newer embmem.
         """
-        store, states = read_memory_file(Path(path), known={kind.kind for kind in layer_types})
-        classes = {kind.kind: kind for kind in layer_types}
-        return cls([classes[state.kind].load(state) for state in states], store=store)
+        store, layers = read_memory_file(Path(path), layer_types)
+        return Memory(layers, store=store)
+
+    def _record_view(self, observation: Observation, links: tuple[Link, ...] = ()) -> None:
+        """Write what is in sight, if the last view was another one."""
+        if self._is_new_view(observation.T_map_camera):
+            self.store.write(replace(_view(observation, self.gate.session), links=links))
+            self._last_view = observation.T_map_camera
 
     def _is_new_view(self, T_map_camera: np.ndarray) -> bool:
         last = self._last_view

@@ -8,13 +8,15 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from embmem.errors import InputError, OutputExistsError
-from embmem.protocols import LayerState, Store
+from embmem.protocols import Layer, LayerState, Store
 from embmem.records import Query
+from embmem.restoring import restore_known
 from embmem.store import RecordStore
 from embmem.store.schema import check_header, check_size, open_read_only
-from embmem.store.snapshots import list_snapshots, read_state, write_layers
+from embmem.store.snapshots import write_layers
 
 
 def write_memory_file(path: Path, store: Store, states: Sequence[LayerState], *, overwrite: bool = False) -> None:
@@ -39,11 +41,11 @@ def write_memory_file(path: Path, store: Store, states: Sequence[LayerState], *,
         part.unlink(missing_ok=True)
 
 
-def read_memory_file(path: Path, *, known: set[str]) -> tuple[RecordStore, list[LayerState]]:
-    """The records, copied to RAM, and the states of the layers.
+def read_memory_file(path: Path, layer_types: Sequence[type[Any]]) -> tuple[RecordStore, list[Layer]]:
+    """The records, copied to RAM, and the layers with all that was logged for them.
 
     Raises:
-        InputError: if the file is missing or damaged, or a layer's kind is not in `known`.
+        InputError: if the file is missing or damaged, or a layer is none of `layer_types`.
         FileVersionError: if it is no memory file, or of a newer version.
     """
     if not path.is_file():
@@ -59,12 +61,9 @@ def read_memory_file(path: Path, *, known: set[str]) -> tuple[RecordStore, list[
     except sqlite3.DatabaseError as error:
         raise InputError(f"{path} is damaged or not a memory file: {error}") from error
     with store.changing() as db:
-        states = [read_state(str(path), db, snapshot) for snapshot in list_snapshots(db, "base")]
-        unknown = sorted({state.kind for state in states} - known)
-        if unknown:
-            raise InputError(f"{path} holds layers that are not known here: {unknown}")
+        layers = restore_known(str(path), db, layer_types).layers
         write_layers(db, [], 0)
-    return store, states
+    return store, layers
 
 
 def _write_part(part: Path, store: Store, states: Sequence[LayerState]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from embmem.durable import DurableMemory
+from embmem.errors import InputError
 from embmem.ingress import IngressGate
 from embmem.maps.objects import ObjectMemory
 from embmem.maps.voxels import DecayLayers, VoxelMap
@@ -47,8 +50,49 @@ def spatial_memory(
     return Memory([voxels, objects], store=store, gate=gate, view_distance=view_distance, view_angle=view_angle)
 
 
+def durable_memory(
+    path: str | Path,
+    resolution: float = 0.05,
+    max_range: float = 5.0,
+    *,
+    integrator: str = "projective",
+    voxels: VoxelMap | None = None,
+    objects: ObjectMemory | None = None,
+    **options: Any,
+) -> DurableMemory:
+    """A memory with a voxel map and an object memory that lives in the file `path`, begun there or gone on with.
+
+    Args:
+        path: the file; it is created if missing.
+        resolution: edge of a voxel [m].
+        max_range: [m] of depth that is used.
+        integrator: of depth images, see `VoxelMap`.
+        voxels: instead of one made from these three; empty.
+        objects: instead of one made from `max_range`; empty.
+        options: of `DurableMemory`.
+    """
+    memory = spatial_memory(resolution, max_range, integrator=integrator, voxels=voxels, objects=objects)
+    return DurableMemory(path, memory.layers, **options)
+
+
+def open_durable(path: str | Path, **options: Any) -> DurableMemory:
+    """The memory that lives in the file `path`, with the layers and settings that it has there.
+
+    Args:
+        path: the file.
+        options: of `DurableMemory`.
+
+    Raises:
+        InputError: if the file is missing, damaged or holds an unknown layer.
+        FileVersionError: if it is not a memory file, or was written by a newer embmem.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path} is not a file; begin one with durable_memory")
+    return DurableMemory(path, layer_types=LAYERS, **options)
+
+
 def open_memory(path: str | Path) -> Memory:
-    """The memory that was saved to `path`, with any of the layers that embmem brings.
+    """The memory that was saved to `path`, in RAM, with any of the layers that embmem brings.
 
     A .safetensors file of voxels or a .bt or .ot file of OctoMap becomes a memory with nothing but a voxel map.
 

@@ -1,0 +1,233 @@
+"""A memory that lives in its file: what was observed and acknowledged survives a power cut, maps and all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from embmem.errors import StoreError
+from embmem.frame_codec import canonical
+from embmem.ingress import IngressGate
+from embmem.memory import Memory
+from embmem.observation import Observation
+from embmem.observation_log import ObservationLog, Thinning, log_checksum
+from embmem.protocols import Deformation, Layer
+from embmem.records import Link
+from embmem.restoring import Restored, restore, restore_known
+from embmem.store import RecordStore
+from embmem.store.snapshots import write_layers
+
+SNAPSHOT_SHARE = 0.05  # of the time that goes by, at most, is spent on snapshots that nobody asked for
+
+
+class DurableMemory(Memory):
+    """A memory on a file that it writes to from the first observation on.
+
+    Every observation that goes into the layers is a record with compressed images; so are `tick` and `deform`. The
+    layers are written down now and then with the log position that they cover. Opening loads them and replays the
+    rest of the log; without them, or where one is damaged, of another version or older than a correction, the log
+    alone gives the same bytes. One thread may observe; any number may ask the store.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | RecordStore,
+        layers: Sequence[Layer] | None = None,
+        *,
+        layer_types: Sequence[type[Any]] = (),
+        gate: IngressGate | None = None,
+        view_distance: float = 0.5,
+        view_angle: float = 0.5,
+        thinning: Thinning = Thinning(),  # noqa: B008 - frozen
+        depth_step: float | None = 0.001,
+        snapshot_seconds: float = 60.0,
+    ) -> None:
+        """Open a memory, or begin one.
+
+        Args:
+            path: the file, or a store on it; the memory closes it in the end.
+            layers: empty, with the settings wanted; None for those in the file, with their settings there.
+            layer_types: the classes of the layers that the file may hold, where `layers` is None.
+            gate: what checks observations.
+            view_distance: a view is recorded when the camera has moved this far [m] ...
+            view_angle: ... or turned this much [rad].
+            thinning: which frames are worth logging; no layer sees the others.
+            depth_step: [m] that depth is rounded to before anything sees it; None keeps every bit.
+            snapshot_seconds: between two snapshots of the layers.
+
+        Raises:
+            StoreBusyError: if somebody else writes to the file.
+            InputError: if the file is damaged, or a layer can neither be loaded nor rebuilt.
+            FileVersionError: if it is no memory file, or was written by a newer embmem.
+        """
+        store = path if isinstance(path, RecordStore) else RecordStore(path)
+        try:
+            restored = _restore(store, layers, layer_types)
+        except BaseException:
+            store.close()
+            raise
+        super().__init__(restored.layers, store=store, gate=gate, view_distance=view_distance, view_angle=view_angle)
+        self._file: RecordStore = store
+        self._thinning, self._depth_step, self._snapshot_seconds = thinning, depth_step, snapshot_seconds
+        self._last_frame: Observation | None = None
+        self._n_thinned = 0
+        self._failure: BaseException | None = None
+        self._covered = 0
+        self._take(restored)
+
+    def observe(self, observation: Observation) -> Observation:
+        """Remember an observation; returns it as it was admitted.
+
+        It is on the disk soon (`flush` waits for that); layers and log hold the same bits of it.
+
+        Raises:
+            RefusedObservation: if the gate refuses it; nothing is stored then.
+            StoreError: if the log cannot be written; open the memory again then.
+        """
+        self._refuse_if_broken()
+        observation = self.gate.admit(observation)
+        if not self._thinning.keeps(observation, self._last_frame):
+            self._n_thinned += 1
+            return observation
+        observation = canonical(observation, self._depth_step)
+        frame_id = self._log_and_do(
+            lambda: self._log.write_frame(observation, self.gate.session), lambda layer: layer.observe(observation)
+        )
+        self._last_frame = observation
+        self._record_view(observation, (Link("from", frame_id),))
+        self._snapshot_if_due()
+        return observation
+
+    def tick(self, stamp: float) -> None:
+        """Let time pass to `stamp` [s] without an observation."""
+        self._log_and_do(lambda: self._log.write_tick(stamp), lambda layer: layer.tick(stamp))
+
+    def deform(self, deformation: Deformation) -> None:
+        """Move every layer along with its keyframes. Records keep the pose that they were made with."""
+        self._log_and_do(lambda: self._log.write_deformation(deformation), lambda layer: layer.deform(deformation))
+
+    def flush(self) -> None:
+        """Return when everything observed is on the disk.
+
+        Raises:
+            StoreError: if some of it could not be written.
+        """
+        self.store.flush()
+        self._refuse_if_broken()
+
+    def snapshot(self) -> None:
+        """Write the layers down, so that opening need not replay what they have seen.
+
+        Observations that were withdrawn, corrected or purged in the meantime are taken out of the layers first.
+
+        Raises:
+            StoreError: if it cannot be written; the snapshot before is still there then.
+        """
+        self.flush()
+        self.refresh()
+        if self._covered == self._log.last_id:
+            return
+        start = time.monotonic()
+        states = [layer.save() for layer in self.layers]
+        with self._file.changing() as db:
+            write_layers(db, states, self._log.last_id, role="latest", frames=self._log.checksum)
+        self._covered = self._log.last_id
+        self._snapshot_at = time.monotonic()
+        self._snapshot_took = self._snapshot_at - start
+
+    def refresh(self) -> bool:
+        """Rebuild the layers if observations in them were withdrawn, corrected or purged; whether they were.
+
+        The layers are new objects then.
+        """
+        with self._file.reading() as db:
+            if log_checksum(db, self._base, self._log.last_id) == self._log.checksum:
+                return False
+            restored = restore_known(self._name, db, [type(layer) for layer in self.layers])
+        self.layers = restored.layers
+        self._take(restored)
+        return True
+
+    def stats(self) -> dict[str, dict[str, float]]:
+        """Sizes and counters of the layers, the store, the gate and the log of observations."""
+        log = {
+            "thinned": float(self._n_thinned), "replayed": float(self._n_replayed), "covered": float(self._covered),
+            "base": float(self._base), "last": float(self._log.last_id),
+        }  # fmt: skip
+        return {**super().stats(), "log": log}
+
+    def close(self) -> None:
+        """Write the layers down and release the file."""
+        try:
+            if self._failure is None:
+                self.snapshot()
+        finally:
+            self._file.close()
+
+    def __enter__(self) -> DurableMemory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _name(self) -> str:
+        return str(self._file.path or ":memory:")
+
+    def _take(self, restored: Restored) -> None:
+        """Go on from what came back."""
+        self._log = ObservationLog(self._file, restored.last_id, restored.checksum)
+        self._base, self._n_replayed, self.rebuilt = restored.base, restored.n_replayed, restored.rebuilt
+        self._covered = restored.base if restored.n_replayed else restored.last_id
+        self._snapshot_at, self._snapshot_took = time.monotonic(), 0.0
+
+    def _log_and_do(self, log: Callable[[], int], do: Callable[[Layer], None]) -> int:
+        """Let every layer do something and log it; the id of the entry. Half of that breaks the memory."""
+        self._refuse_if_broken()
+        try:
+            for layer in self.layers:
+                do(layer)
+            return log()
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def _refuse_if_broken(self) -> None:
+        if self._failure is not None:
+            raise StoreError(
+                f"the layers and the log of {self._name} differ since {self._failure!r}; open the memory again"
+            ) from self._failure
+        try:
+            self._log.check()
+        except StoreError as error:
+            self._failure = error
+            raise
+
+    def _snapshot_if_due(self) -> None:
+        since = time.monotonic() - self._snapshot_at
+        if since >= max(self._snapshot_seconds, self._snapshot_took / SNAPSHOT_SHARE):
+            self.snapshot()
+
+
+def _restore(store: RecordStore, layers: Sequence[Layer] | None, layer_types: Sequence[type[Any]]) -> Restored:
+    """The layers of the file, whose base is that of the layers wanted afterwards."""
+    name = str(store.path or ":memory:")
+    if layers is None:
+        with store.reading() as db:
+            return restore_known(name, db, layer_types)
+    empty = [layer.save() for layer in layers]
+    with store.reading() as db:
+        restored = restore(name, db, layers)
+    if restored.is_new_base and restored.base == 0:
+        with store.changing() as db:
+            write_layers(db, empty, covers=0)
+    elif restored.is_new_base:
+        with store.changing() as db:
+            write_layers(db, [layer.save() for layer in restored.layers], restored.last_id)
+        restored.base, restored.checksum, restored.n_replayed = restored.last_id, 0, 0
+    return restored
