@@ -145,8 +145,9 @@ def insert(db: Connection, rows: Sequence[Row]) -> None:
     db.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", records)
     db.executemany("INSERT INTO vectors VALUES (?, ?)", [(r.id, r.vector) for r in rows if r.vector is not None])
     db.executemany("INSERT INTO blobs VALUES (?, ?)", [(r.id, r.blob) for r in rows if r.blob is not None])
-    db.executemany("INSERT INTO entities VALUES (?, ?)", [(name, r.id) for r in rows for name in r.entities])
-    db.executemany("INSERT INTO keys VALUES (?, ?)", [(key, r.id) for r in rows for key in r.keys])
+    names = [(name, row.facts[1], row.id) for row in rows for name in row.entities]
+    db.executemany("INSERT INTO entities VALUES (?, ?, ?)", names)
+    db.executemany("INSERT INTO keys VALUES (?, ?, ?)", [(k, r.facts[1], r.id) for r in rows for k in r.keys])
     db.executemany("INSERT INTO links VALUES (?, ?, ?)", [(r.id, *link) for r in rows for link in r.links])
     db.executemany("INSERT INTO places VALUES (?, ?, ?, ?, ?, ?, ?)", places)
     db.executemany("INSERT INTO texts (rowid, text, names) VALUES (?, ?, ?)", [t for t in texts if t[1] or t[2]])

@@ -41,8 +41,12 @@ CREATE TABLE records (
 );
 CREATE TABLE vectors (record_id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE blobs (record_id INTEGER PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE entities (name TEXT NOT NULL, record_id INTEGER NOT NULL, PRIMARY KEY (name, record_id)) WITHOUT ROWID;
-CREATE TABLE keys (key TEXT NOT NULL, record_id INTEGER NOT NULL, PRIMARY KEY (key, record_id)) WITHOUT ROWID;
+CREATE TABLE entities (
+    name TEXT NOT NULL, t_event REAL NOT NULL, record_id INTEGER NOT NULL, PRIMARY KEY (name, t_event, record_id)
+) WITHOUT ROWID;
+CREATE TABLE keys (
+    key TEXT NOT NULL, t_event REAL NOT NULL, record_id INTEGER NOT NULL, PRIMARY KEY (key, t_event, record_id)
+) WITHOUT ROWID;
 CREATE TABLE links (
     record_id INTEGER NOT NULL, relation TEXT NOT NULL, target INTEGER NOT NULL,
     PRIMARY KEY (record_id, relation, target)
