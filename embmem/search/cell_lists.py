@@ -1,4 +1,8 @@
-"""Which rows lie in a box: a hash grid of append lists, in order of arrival, that remember their spans of time."""
+"""Which rows lie in a part of space and time: a hash grid of append lists that remember their spans of time.
+
+A list is a chain of chunks of 4, 8, ... 64 slots, in order of arrival. A slot holds a row and its place, so that a walk
+reads memory in order. Slots lie in slabs that never move, reached by their addresses, as in `vector_kernels`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,14 @@ from typing import no_type_check
 
 import numpy as np
 from numba import njit
+from numba.np.numpy_support import carray
+
+from embmem.search.addresses import pointer
 
 EDGE = 1.0  # [m] of a cell
 _BITS = 21  # of a cell's coordinate
 _REACH = float(1 << (_BITS - 1))  # cells either side of the origin; what lies beyond is filed at the border
+_SLOTS_OF_SLAB = 16384
 _FIRST, _LONGEST = 4, 64  # rows of the first and of the longest chunk of a list
 _START, _COUNT, _ROOM, _NEXT = range(4)  # columns of `chunks`
 _KEY, _HEAD, _TAIL, _TOTAL = range(4)  # columns of `cells`
@@ -29,7 +37,7 @@ def _slot(hashed, cells, key):
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def _append(row, keys, stamps, used, hashed, cells, chunks, spans, slots):
+def _append(row, keys, places, used, hashed, cells, chunks, spans, table):
     """File the rows row, row + 1, ...; there must be room in all of the arrays. A key below 0 is filed nowhere."""
     for a in range(len(keys)):
         if keys[a] < 0:
@@ -46,6 +54,8 @@ def _append(row, keys, stamps, used, hashed, cells, chunks, spans, slots):
             room = _FIRST if chunk < 0 else min(2 * chunks[chunk, _ROOM], _LONGEST)
             fresh = used[_CHUNKS]
             used[_CHUNKS] += 1
+            if used[_SLOTS] % _SLOTS_OF_SLAB + room > _SLOTS_OF_SLAB:  # a chunk lies in one slab
+                used[_SLOTS] = (used[_SLOTS] // _SLOTS_OF_SLAB + 1) * _SLOTS_OF_SLAB
             chunks[fresh] = (used[_SLOTS], 0, room, -1)
             spans[fresh] = (np.inf, -np.inf)
             used[_SLOTS] += room
@@ -55,10 +65,15 @@ def _append(row, keys, stamps, used, hashed, cells, chunks, spans, slots):
                 chunks[chunk, _NEXT] = fresh
             cells[cell, _TAIL] = fresh
             chunk = fresh
-        slots[chunks[chunk, _START] + chunks[chunk, _COUNT]] = row + a
+        slot = chunks[chunk, _START] + chunks[chunk, _COUNT]
+        slab, i = slot // _SLOTS_OF_SLAB, slot % _SLOTS_OF_SLAB
+        carray(pointer(table[slab, 0]), (_SLOTS_OF_SLAB,), dtype=np.int64)[i] = row + a
+        kept = carray(pointer(table[slab, 1]), (_SLOTS_OF_SLAB, 4), dtype=np.float64)
+        for axis in range(4):
+            kept[i, axis] = places[a, axis]
         chunks[chunk, _COUNT] += 1
-        spans[chunk, 0] = min(spans[chunk, 0], stamps[a])
-        spans[chunk, 1] = max(spans[chunk, 1], stamps[a])
+        spans[chunk, 0] = min(spans[chunk, 0], places[a, 3])
+        spans[chunk, 1] = max(spans[chunk, 1], places[a, 3])
         cells[cell, _TOTAL] += 1
 
 
@@ -77,8 +92,14 @@ def _is_apart(x, y, z, ball):
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def _cells_in(low, high, ball, used, hashed, cells):
-    """The cells between two coordinates that touch a ball, and how many rows they hold; the shorter of two ways."""
+def _cells_in(window, used, hashed, cells):
+    """The cells that a packed window may touch, and how many rows they hold; the shorter of two ways."""
+    low, high, ball = np.empty(3), np.empty(3), np.empty(4)
+    for axis in range(3):
+        low[axis] = min(max(np.floor(window[axis] / EDGE), -_REACH), _REACH - 1.0)
+        high[axis] = min(max(np.floor(window[3 + axis] / EDGE), -_REACH), _REACH - 1.0)
+        ball[axis] = window[6 + axis] / EDGE
+    ball[3] = window[9] / EDGE**2 * (1.0 + 1e-9) + 1e-9
     wanted = (high[0] - low[0] + 1.0) * (high[1] - low[1] + 1.0) * (high[2] - low[2] + 1.0)
     if high[0] < low[0] or high[1] < low[1] or high[2] < low[2]:
         wanted = 0.0
@@ -111,16 +132,24 @@ def _cells_in(low, high, ball, used, hashed, cells):
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def _rows_in(found, total, times, cells, chunks, spans, slots):
-    """The rows of the found cells' chunks that overlap [times[0], times[1])."""
+def _rows_in(found, total, window, cells, chunks, spans, table):
+    """The rows of the found cells that lie in a packed window."""
     rows, n = np.empty(total, np.int64), 0
     for cell in found:
         chunk = cells[cell, _HEAD]
         while chunk >= 0:
-            if spans[chunk, 1] >= times[0] and spans[chunk, 0] < times[1]:
-                for i in range(chunks[chunk, _START], chunks[chunk, _START] + chunks[chunk, _COUNT]):
-                    rows[n] = slots[i]
-                    n += 1
+            if spans[chunk, 1] >= window[10] and spans[chunk, 0] < window[11]:
+                slab, first = chunks[chunk, _START] // _SLOTS_OF_SLAB, chunks[chunk, _START] % _SLOTS_OF_SLAB
+                filed = carray(pointer(table[slab, 0]), (_SLOTS_OF_SLAB,), dtype=np.int64)
+                places = carray(pointer(table[slab, 1]), (_SLOTS_OF_SLAB, 4), dtype=np.float64)
+                for i in range(first, first + chunks[chunk, _COUNT]):
+                    x, y, z, stamp = places[i, 0], places[i, 1], places[i, 2], places[i, 3]
+                    inside = window[10] <= stamp < window[11] and window[0] <= x <= window[3]
+                    inside = inside and window[1] <= y <= window[4] and window[2] <= z <= window[5]
+                    square = (x - window[6]) ** 2 + (y - window[7]) ** 2 + (z - window[8]) ** 2
+                    if inside and square <= window[9]:
+                        rows[n] = filed[i]
+                        n += 1
             chunk = chunks[chunk, _NEXT]
     return rows[:n]
 
@@ -134,46 +163,46 @@ class CellLists:
         self._cells = np.empty((128, 4), np.int64)
         self._chunks = np.empty((128, 4), np.int64)
         self._spans = np.empty((128, 2))
-        self._slots = np.empty(1024, np.int32)
+        self._slabs: list[tuple[np.ndarray, np.ndarray]] = []
+        self._table = np.empty((0, 2), np.uint64)
 
     @property
     def nbytes(self) -> int:
         """Bytes in use."""
         cells, chunks, slots = self._used.tolist()
-        return self._hashed.nbytes + cells * 32 + chunks * 48 + slots * 4
+        return self._hashed.nbytes + cells * 32 + chunks * 48 + slots * 40
 
-    def append(self, row: int, positions: np.ndarray, stamps: np.ndarray) -> None:
-        """File the rows `row`, `row` + 1, ... at positions (n, 3) [m] and stamps (n,) [s]; NaN is filed nowhere."""
-        for begin in range(0, len(positions), 4096):
-            part = positions[begin : begin + 4096]
-            xyz = (self._coordinates(np.nan_to_num(part)) + _REACH).astype(np.int64)
+    def append(self, row: int, places: np.ndarray) -> None:
+        """File the rows `row`, `row` + 1, ... at places (n, 4: x, y, z [m], stamp [s]); NaN is filed nowhere."""
+        for begin in range(0, len(places), 4096):
+            part = places[begin : begin + 4096]
+            xyz = np.clip(np.floor(np.nan_to_num(part[:, :3]) / EDGE), -_REACH, _REACH - 1.0)
+            xyz = (xyz + _REACH).astype(np.int64)
             keys = xyz[:, 0] << 2 * _BITS | xyz[:, 1] << _BITS | xyz[:, 2]
-            keys[np.isnan(part).any(axis=1)] = -1
+            keys[np.isnan(part[:, :3]).any(axis=1)] = -1
             self._make_room(len(part))
-            arrays = self._used, self._hashed, self._cells, self._chunks, self._spans, self._slots
-            _append(row + begin, keys, stamps[begin : begin + 4096], *arrays)
+            arrays = self._used, self._hashed, self._cells, self._chunks, self._spans, self._table
+            _append(row + begin, keys, part, *arrays)
 
     def cells_in(self, window: np.ndarray) -> tuple[np.ndarray, int]:
         """The cells that a packed window may touch and the number of rows in them."""
-        low, high = self._coordinates(window[:3]), self._coordinates(window[3:6])
-        ball = np.append(window[6:9] / EDGE, window[9] / EDGE**2 * (1.0 + 1e-9) + 1e-9)
-        return _cells_in(low, high, ball, self._used, self._hashed, self._cells)
+        return _cells_in(window, self._used, self._hashed, self._cells)
 
-    def rows_in(self, found: tuple[np.ndarray, int], since: float, until: float) -> np.ndarray:
-        """Rows that the cells hold and that may lie in [since, until) [s]: whoever asks must look at each."""
-        return _rows_in(*found, np.array([since, until]), self._cells, self._chunks, self._spans, self._slots)
-
-    @staticmethod
-    def _coordinates(xyz: np.ndarray) -> np.ndarray:
-        return np.clip(np.floor(xyz / EDGE), -_REACH, _REACH - 1.0)
+    def rows_in(self, found: tuple[np.ndarray, int], window: np.ndarray) -> np.ndarray:
+        """Rows of the found cells that lie in a packed window."""
+        return _rows_in(*found, window, self._cells, self._chunks, self._spans, self._table)
 
     def _make_room(self, n: int) -> None:
         """Room for n more rows, wherever they lie: what is not used yet is not touched, so it costs no memory."""
-        cells, chunks, slots = (self._used + np.array([n, n, n * _LONGEST])).tolist()
+        cells, chunks, slots = (self._used + np.array([n, n, n * (_LONGEST + 1) + _LONGEST])).tolist()
         self._cells = _room(self._cells, cells, int(self._used[_CELLS]))
         self._chunks = _room(self._chunks, chunks, int(self._used[_CHUNKS]))
         self._spans = _room(self._spans, chunks, int(self._used[_CHUNKS]))
-        self._slots = _room(self._slots, slots, int(self._used[_SLOTS]))
+        while len(self._slabs) * _SLOTS_OF_SLAB < slots:
+            self._slabs.append((np.empty(_SLOTS_OF_SLAB, np.int64), np.empty((_SLOTS_OF_SLAB, 4))))
+        if len(self._slabs) > len(self._table):
+            addresses = [[array.ctypes.data for array in slab] for slab in self._slabs]
+            self._table = np.array(addresses, np.uint64)
         if 2 * cells > len(self._hashed):
             self._hashed = np.full(1 << (4 * cells - 1).bit_length(), -1, np.int32)
             _rehash(self._hashed, self._cells, int(self._used[_CELLS]))

@@ -21,21 +21,14 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 
+from embmem.search.addresses import pointer
+
 ROWS = 16384  # of a slab
 ZONE = 256  # rows that share a range of stamps
 N_ZONES = ROWS // ZONE
 CODES, FACTORS, IDS, PLACES, FLAGS, ZONES, FLOATS = range(7)  # columns of `table`
 HIDDEN, ERASED = 1, 2  # flags of a row
 _SLACK = 1e-7  # for the rounding of the bounds themselves
-
-
-@intrinsic
-@no_type_check
-def _pointer(typingctx, address):
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.uint64), codegen
 
 
 @intrinsic
@@ -97,19 +90,25 @@ def encode(x, codes, factors):
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def as_integers(unit, stride):
-    """A unit query in int16, its step and its error times |scale * code| at most.
+def prepare(query, stride):
+    """A query (d,) float64 as a unit vector, in int16, and [step, error]; no unit vector (0,) if it has no direction.
 
-    As fine as fits, and so that no product with a row's codes overflows int32: |codes| <= 127 sqrt(d).
+    As fine as fits, and so that no product with a row's codes overflows int32: |codes| <= 127 sqrt(d). The error is
+    |q - step * integers| times the largest |scale * code| there can be.
     """
-    root = np.sqrt(len(unit))
+    root, square = np.sqrt(len(query)), 0.0
+    for x in query:
+        square += x * x
+    unit, integers, lost = np.empty(len(query)), np.zeros(stride, np.int16), 0.0
+    if not 0.0 < square < np.inf:
+        return unit[:0], integers, np.zeros(2)
+    unit[:] = query / np.sqrt(square)
     fine = min(32767.0 / np.abs(unit).max(), (2.0**31 - 1.0) / (127.0 * root) - root)
-    integers, lost = np.zeros(stride, np.int16), 0.0
     for j in range(len(unit)):
         integers[j] = np.int16(np.rint(unit[j] * fine))
         rest = unit[j] - integers[j] / fine
         lost += rest * rest
-    return integers, 1.0 / fine, np.sqrt(lost) * (1.0 + root / 254.0)
+    return unit, integers, np.array([1.0 / fine, np.sqrt(lost) * (1.0 + root / 254.0)])
 
 
 @no_type_check
@@ -128,7 +127,7 @@ def rows_in_time(table, n, since, until):
     """How many rows lie in zones that overlap [since, until)."""
     count = 0
     for z in range((n + ZONE - 1) // ZONE):
-        zones = carray(_pointer(table[z // N_ZONES, ZONES]), (N_ZONES, 2), dtype=np.float64)
+        zones = carray(pointer(table[z // N_ZONES, ZONES]), (N_ZONES, 2), dtype=np.float64)
         if zones[z % N_ZONES, 1] >= since and zones[z % N_ZONES, 0] < until:
             count += min(ZONE, n - z * ZONE)
     return count
@@ -137,7 +136,7 @@ def rows_in_time(table, n, since, until):
 @no_type_check
 @njit(cache=True, nogil=True)
 def _id_of(table, row):
-    return carray(_pointer(table[row // ROWS, IDS]), (ROWS,), dtype=np.int64)[row % ROWS]
+    return carray(pointer(table[row // ROWS, IDS]), (ROWS,), dtype=np.int64)[row % ROWS]
 
 
 @no_type_check
@@ -173,9 +172,9 @@ def gather(table, rows):
     ids, places, flags = np.empty(len(rows), np.int64), np.empty((len(rows), 4)), np.empty(len(rows), np.uint8)
     for a in range(len(rows)):
         slab, i = rows[a] // ROWS, rows[a] % ROWS
-        ids[a] = carray(_pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)[i]
-        places[a] = carray(_pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)[i]
-        flags[a] = carray(_pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)[i]
+        ids[a] = carray(pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)[i]
+        places[a] = carray(pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)[i]
+        flags[a] = carray(pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)[i]
     return ids, places, flags
 
 
@@ -185,7 +184,7 @@ def set_flags(table, rows, keep, add):
     """flags = flags & keep | add; returns how many rows changed between seen (0) and not."""
     changed = 0
     for row in rows:
-        flags = carray(_pointer(table[row // ROWS, FLAGS]), (ROWS,), dtype=np.uint8)
+        flags = carray(pointer(table[row // ROWS, FLAGS]), (ROWS,), dtype=np.uint8)
         before = flags[row % ROWS]
         flags[row % ROWS] = before & keep | add
         changed += (before != 0) != (flags[row % ROWS] != 0)
@@ -198,7 +197,7 @@ def exact(table, rows, unit):
     """Cosines (m,) of the unit query (d,) float64 with the float16 originals of rows."""
     cosines = np.empty(len(rows))
     for a in range(len(rows)):
-        floats = carray(_pointer(table[rows[a] // ROWS, FLOATS]), (ROWS, len(unit)), dtype=np.uint16)
+        floats = carray(pointer(table[rows[a] // ROWS, FLOATS]), (ROWS, len(unit)), dtype=np.uint16)
         cosines[a] = _cosine(floats[rows[a] % ROWS], unit)
     return cosines
 
@@ -215,19 +214,23 @@ def exact_of(bits, unit):
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def _passes(place, identity, window, allowed):
-    """Whether a row lies in the window; see `vectors.Window`. NaN lies nowhere."""
-    if not window[10] <= place[3] < window[11]:
+def _passes(places, i, window):
+    """Whether row i of a slab lies in a packed window. NaN lies nowhere."""
+    if not window[10] <= places[i, 3] < window[11]:
         return False
-    if window[12] > 0.0:
-        square = 0.0
-        for axis in range(3):
-            if not window[axis] <= place[axis] <= window[3 + axis]:
-                return False
-            square += (place[axis] - window[6 + axis]) ** 2
-        if not square <= window[9]:
-            return False
-    return len(allowed) == 0 or (0 <= identity < len(allowed) and allowed[identity])
+    if window[12] == 0.0:
+        return True
+    x, y, z = places[i, 0], places[i, 1], places[i, 2]
+    if not (window[0] <= x <= window[3] and window[1] <= y <= window[4] and window[2] <= z <= window[5]):
+        return False
+    return (x - window[6]) ** 2 + (y - window[7]) ** 2 + (z - window[8]) ** 2 <= window[9]
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _is_allowed(ids, i, mask):
+    """Whether a mask by id, which may be empty, lets row i of a slab pass."""
+    return len(mask) == 0 or (0 <= ids[i] < len(mask) and mask[ids[i]])
 
 
 @no_type_check
@@ -286,7 +289,7 @@ def _dots(codes, query, dots):
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def scan(table, span, query, scales, k, window, allowed):
+def scan(table, span, query, scales, k, window, mask):
     """Rows in [span[0], span[1]) that may be among the k best that pass; no other can be.
 
     Args:
@@ -299,20 +302,22 @@ def scan(table, span, query, scales, k, window, allowed):
     rows, uppers, n = np.empty(1024, np.int64), np.empty(1024), 0
     for z in range(span[0] // ZONE, (span[1] + ZONE - 1) // ZONE):
         slab, base = z // N_ZONES, z // N_ZONES * ROWS
-        zones = carray(_pointer(table[slab, ZONES]), (N_ZONES, 2), dtype=np.float64)
+        zones = carray(pointer(table[slab, ZONES]), (N_ZONES, 2), dtype=np.float64)
         if zones[z % N_ZONES, 1] < window[10] or zones[z % N_ZONES, 0] >= window[11]:
             continue
-        codes = carray(_pointer(table[slab, CODES]), (ROWS, stride), dtype=np.int8)
-        factors = carray(_pointer(table[slab, FACTORS]), (ROWS, 2), dtype=np.float32)
-        ids = carray(_pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)
-        places = carray(_pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)
-        flags = carray(_pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)
+        codes = carray(pointer(table[slab, CODES]), (ROWS, stride), dtype=np.int8)
+        factors = carray(pointer(table[slab, FACTORS]), (ROWS, 2), dtype=np.float32)
+        ids = carray(pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)
+        places = carray(pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)
+        flags = carray(pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)
         begin, end = max(z * ZONE, span[0]) - base, min((z + 1) * ZONE, span[1]) - base
         _dots(codes[begin:end], query, dots)
         for i in range(begin, end):
             near = dots[i - begin] * (factors[i, 0] * step)
             error = factors[i, 1] + query_error
-            if near + error < floor or flags[i] & blocked or not _passes(places[i], ids[i], window, allowed):
+            if near + error < floor or flags[i] & blocked:
+                continue
+            if not (_passes(places, i, window) and _is_allowed(ids, i, mask)):
                 continue
             if n == len(rows):
                 rows, uppers, n = _keep(rows, uppers, n, floor)
@@ -327,23 +332,33 @@ def scan(table, span, query, scales, k, window, allowed):
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def scan_rows(table, candidates, query, scales, k, window, allowed):
-    """The same as `scan` over the given rows; also how many of them pass."""
-    stride = len(query)
+def select_rows(table, candidates, blocked, window, mask):
+    """Those of the candidate rows that pass, in their order."""
+    rows, n = np.empty(len(candidates), np.int64), 0
+    for row in candidates:
+        slab, i = row // ROWS, row % ROWS
+        flags = carray(pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)
+        places = carray(pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)
+        ids = carray(pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)
+        if not flags[i] & np.uint8(blocked) and _passes(places, i, window) and _is_allowed(ids, i, mask):
+            rows[n] = row
+            n += 1
+    return rows[:n]
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def scan_rows(table, candidates, query, scales, k):
+    """The same as `scan` over the given rows, wherever they lie."""
     step, query_error, floor, blocked = scales[0], scales[1], scales[2], np.uint8(scales[3])
-    heap, filled, passed, dots = np.empty(k), 0, 0, np.empty(1, np.int32)
+    heap, filled, dots = np.empty(k), 0, np.empty(1, np.int32)
     rows, uppers, n = np.empty(1024, np.int64), np.empty(1024), 0
     for row in candidates:
         slab, i = row // ROWS, row % ROWS
-        flags = carray(_pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)
-        places = carray(_pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)
-        identity = carray(_pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)[i]
-        if flags[i] & blocked or not _passes(places[i], identity, window, allowed):
+        if carray(pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)[i] & blocked:
             continue
-        passed += 1
-        codes = carray(_pointer(table[slab, CODES]), (ROWS, stride), dtype=np.int8)
-        factors = carray(_pointer(table[slab, FACTORS]), (ROWS, 2), dtype=np.float32)
-        _dots(codes[i : i + 1], query, dots)
+        factors = carray(pointer(table[slab, FACTORS]), (ROWS, 2), dtype=np.float32)
+        _dots(carray(pointer(table[slab, CODES]), (ROWS, len(query)), dtype=np.int8)[i : i + 1], query, dots)
         near = dots[0] * (factors[i, 0] * step)
         error = factors[i, 1] + query_error
         if near + error < floor:
@@ -356,20 +371,24 @@ def scan_rows(table, candidates, query, scales, k, window, allowed):
         if filled == k:
             floor = max(floor, heap[0])
     rows, uppers, n = _keep(rows, uppers, n, floor)
-    return rows[:n], passed
+    return rows[:n]
 
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def select_rows(table, candidates, blocked, window, allowed):
-    """Those of the candidate rows that pass, in their order."""
-    rows, n = np.empty(len(candidates), np.int64), 0
-    for row in candidates:
-        slab, i = row // ROWS, row % ROWS
-        flags = carray(_pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)
-        places = carray(_pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)
-        identity = carray(_pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)[i]
-        if not flags[i] & blocked and _passes(places[i], identity, window, allowed):
-            rows[n] = row
-            n += 1
-    return rows[:n]
+def best_of(ids, cosines, least, k):
+    """Ids and cosines of the k largest cosines that are not below `least`, best first, ties highest id first."""
+    top_ids, top, n = np.empty(k, np.int64), np.empty(k), 0
+    for a in range(len(ids)):
+        cosine, identity = cosines[a], ids[a]
+        if not cosine >= least:
+            continue
+        if n == k and (cosine < top[k - 1] or (cosine == top[k - 1] and identity < top_ids[k - 1])):
+            continue
+        i = min(n, k - 1)
+        n = min(n + 1, k)
+        while i > 0 and (top[i - 1] < cosine or (top[i - 1] == cosine and top_ids[i - 1] < identity)):
+            top[i], top_ids[i] = top[i - 1], top_ids[i - 1]
+            i -= 1
+        top[i], top_ids[i] = cosine, identity
+    return top_ids[:n], top[:n]

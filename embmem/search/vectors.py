@@ -17,6 +17,7 @@ from embmem.search.window import EVERYWHERE, Window
 Fetch = Callable[[np.ndarray], np.ndarray]  # ids (n,) -> their embeddings (n, d) float16
 # A row that is jumped to costs about as much as this many rows in a scan (measured, d = 384).
 _JUMP = 4
+_FEW = 64  # hits that are put in order one by one; more are sorted
 _NO_MASK = np.zeros(0, np.bool_)
 
 
@@ -26,17 +27,6 @@ class Found(NamedTuple):
     ids: np.ndarray  # (m,) int64
     cosines: np.ndarray  # (m,) float64
     how: str  # the path that was taken
-
-
-class _Asked(NamedTuple):
-    """A search, as the kernels want it."""
-
-    unit: np.ndarray  # (d,) float64
-    query: np.ndarray  # (stride,) int16
-    scales: np.ndarray  # step, error of the query, smallest cosine, flags that are left out
-    k: int
-    window: np.ndarray  # (13,)
-    mask: np.ndarray  # (m,) bool by id, or empty
 
 
 class VectorIndex:
@@ -96,9 +86,10 @@ class VectorIndex:
         with self._writing:
             if n and ((np.diff(ids) <= 0).any() or ids[0] <= self.last_id or ids[0] < 0):
                 raise ValueError(f"ids must ascend from above {self.last_id}, got {ids[:5]} ... {ids[-1]}")
-            rows = self._rows.append(ids, halves, np.column_stack([positions, stamps]))
+            places = np.column_stack([positions, stamps])
+            rows = self._rows.append(ids, halves, places)
             with self._lock:
-                self._cells.append(self._rows.n, positions, stamps)
+                self._cells.append(self._rows.n, places)
                 self._rows = rows
             self._n_seen += n
 
@@ -127,10 +118,11 @@ class VectorIndex:
         self, window: Window, *, ids: np.ndarray | None = None, with_removed: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ids (m,) ascending and places (m, 4: x, y, z, stamp) of the rows in a window."""
-        slabs, rows, mask, _ = self._candidates(window, ids)
+        slabs, packed = self._rows, window.packed()
+        rows, mask, _ = self._candidates(slabs, window, packed, ids)
         rows = np.arange(slabs.n) if rows is None else np.sort(rows)
         blocked = ERASED if with_removed else HIDDEN | ERASED
-        rows = kernels.select_rows(slabs.table, rows, blocked, window.packed(), mask)
+        rows = kernels.select_rows(slabs.table, rows, blocked, packed, mask)
         found, places, _ = kernels.gather(slabs.table, rows)
         return found, places
 
@@ -156,26 +148,33 @@ class VectorIndex:
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        unit = self._unit(query)
-        slabs, rows, mask, why = self._candidates(window, ids)
+        query = np.asarray(query, np.float64)
+        unit, integers, steps = kernels.prepare(query.ravel(), stride_of(self.dim))
+        if query.shape != (self.dim,) or not len(unit):
+            raise ValueError(
+                f"need a query of {self.dim} finite numbers, not all 0, got {query.shape}: {query.ravel()[:3]}"
+            )
+        slabs, packed = self._rows, window.packed()
         if slabs.n == 0:
             return Found(np.zeros(0, np.int64), np.zeros(0), "no rows")
+        rows, mask, why = self._candidates(slabs, window, packed, ids)
         blocked = ERASED if with_removed else HIDDEN | ERASED
-        integers, step, error = kernels.as_integers(unit, stride_of(self.dim))
-        scales = np.array([step, error, min_similarity, blocked])
-        asked = _Asked(unit, integers, scales, min(k, slabs.n), window.packed(), mask)
+        scales, k = np.array([steps[0], steps[1], min_similarity, blocked]), min(k, slabs.n)
         if rows is None:
-            best = kernels.scan(slabs.table, (0, slabs.n), *asked[1:])
+            rows = kernels.scan(slabs.table, (0, slabs.n), integers, scales, k, packed, mask)
             how = f"exact scan of {why} of {slabs.n} rows"
         else:
-            best, passed = kernels.scan_rows(slabs.table, rows, *asked[1:])
-            how = f"exact over {passed} of {slabs.n} rows, found by their {why}"
-        return self._rank(slabs, best, asked, how)
+            if len(mask) or why == "ids":
+                rows = kernels.select_rows(slabs.table, rows, blocked, packed, mask)
+            how = f"exact over {len(rows)} of {slabs.n} rows, found by their {why}"
+            rows = kernels.scan_rows(slabs.table, rows, integers, scales, k)
+        return self._rank(slabs, rows, (unit, blocked, min_similarity, k), how)
 
-    def _candidates(self, window: Window, ids: np.ndarray | None) -> tuple[Slabs, np.ndarray | None, np.ndarray, str]:
-        """What to look at: the rows (None: all of the slabs), the mask that is left to apply, where they come from."""
-        slabs, rows, mask = self._rows, None, _NO_MASK
-        cost = slabs.n
+    def _candidates(
+        self, slabs: Slabs, window: Window, packed: np.ndarray, ids: np.ndarray | None
+    ) -> tuple[np.ndarray | None, np.ndarray, str]:
+        """The rows to look at (None: all of the slabs), the mask that is left to apply, where they come from."""
+        rows, mask, cost = None, _NO_MASK, slabs.n
         if window.since > -np.inf or window.until < np.inf:
             cost = kernels.rows_in_time(slabs.table, slabs.n, window.since, window.until)
         why = str(cost)
@@ -184,33 +183,37 @@ class VectorIndex:
         elif ids is not None:
             rows = _find(slabs, ids)
             if _JUMP * len(rows) <= cost:
-                cost, why = _JUMP * len(rows), "ids"
-            else:
-                mask = np.zeros(int(ids.max(initial=0)) + 1, np.bool_)
-                mask[ids[ids >= 0]] = True
-                rows = None
+                return rows, mask, "ids"
+            mask = np.zeros(int(ids.max(initial=0)) + 1, np.bool_)
+            mask[ids[ids >= 0]] = True
+            rows = None
         if window.is_in_space:
             with self._lock:
-                cells = self._cells.cells_in(window.packed())
-                if _JUMP * cells[1] < cost:
-                    by_cell = self._cells.rows_in(cells, window.since, window.until)
-                    by_cell = by_cell[by_cell < slabs.n]  # what came since is not in these slabs
-                    rows, why = by_cell if rows is None else np.intersect1d(by_cell, rows), "cells"
-        return slabs, rows, mask, why
+                cells = self._cells.cells_in(packed)
+                if _JUMP * cells[1] <= cost:
+                    rows, why = self._cells.rows_in(cells, packed), "cells"
+            if rows is not None and self._rows is not slabs:
+                rows = rows[rows < slabs.n]  # what came since is not in these slabs
+        return rows, mask, why
 
-    def _rank(self, slabs: Slabs, rows: np.ndarray, asked: _Asked, how: str) -> Found:
+    def _rank(self, slabs: Slabs, rows: np.ndarray, asked: tuple[np.ndarray, int, float, int], how: str) -> Found:
         """The best of the rows by the cosines of their float16 originals."""
+        unit, blocked, least, k = asked
         ids, _, flags = kernels.gather(slabs.table, rows)
         if self._fetch is None:
-            cosines = kernels.exact(slabs.table, rows, asked.unit)
+            cosines = kernels.exact(slabs.table, rows, unit)
         else:
             halves = np.ascontiguousarray(self._fetch(ids))
             if halves.shape != (len(ids), self.dim) or halves.dtype != np.float16:
                 raise ValueError(f"fetch gave {halves.dtype} {halves.shape} for {len(ids)} ids of dimension {self.dim}")
-            cosines = kernels.exact_of(halves.view(np.uint16), asked.unit)
-        is_fit = (cosines >= asked.scales[2]) & (flags & int(asked.scales[3]) == 0)
+            cosines = kernels.exact_of(halves.view(np.uint16), unit)
+        cosines[flags & blocked != 0] = np.nan  # removed since the scan
+        if k <= _FEW:
+            ids, cosines = kernels.best_of(ids, cosines, least, k)
+            return Found(ids, cosines, how)
+        is_fit = cosines >= least
         ids, cosines = ids[is_fit], cosines[is_fit]
-        best = np.lexsort((-ids, -cosines))[: asked.k]
+        best = np.lexsort((-ids, -cosines))[:k]
         return Found(ids[best], cosines[best], how)
 
     def _halves(self, embeddings: np.ndarray) -> np.ndarray:
@@ -221,13 +224,6 @@ class VectorIndex:
         if not np.isfinite(halves).all():
             raise ValueError("an embedding is NaN, infinite or too large for float16")
         return halves
-
-    def _unit(self, query: np.ndarray) -> np.ndarray:
-        query = np.asarray(query, np.float64)
-        norm = float(np.sqrt(query @ query)) if query.ndim == 1 else np.nan
-        if query.shape != (self.dim,) or not np.isfinite(norm) or norm == 0.0:
-            raise ValueError(f"need a query of {self.dim} finite numbers, not all 0, got {query.shape} of norm {norm}")
-        return query / norm
 
 
 def _find(slabs: Slabs, ids: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Window:
             raise ValueError(f"near must be three finite coordinates, got {self.near}")
         if self.box is not None and (np.shape(self.box) != (2, 3) or np.isnan(self.box).any()):
             raise ValueError(f"box must be its lowest and its highest corner, (2, 3), got {self.box}")
-        if not self.radius >= 0.0 or np.isnan([self.since, self.until]).any():
+        if not self.radius >= 0.0 or isnan(self.since) or isnan(self.until):
             raise ValueError(f"need radius >= 0 and no NaN, got {self.radius}, since {self.since}, until {self.until}")
 
     @property
@@ -32,17 +33,16 @@ class Window:
 
     def packed(self) -> np.ndarray:
         """(13,) for the kernels: low 3, high 3, near 3, radius^2, since, until, is_in_space."""
-        packed = np.array([-np.inf] * 3 + [np.inf] * 3 + [0.0] * 3 + [np.inf, self.since, self.until, 0.0])
+        low, high, middle, square = [-np.inf] * 3, [np.inf] * 3, [0.0] * 3, np.inf
         if self.near is not None:
+            middle, square = [float(x) for x in self.near], self.radius * self.radius
             # A hair wider than the ball: what is inside by the squared distance must not be cut by rounding.
-            reach = self.radius * (1.0 + 1e-12) + 1e-12 * float(np.abs(self.near).max())
-            packed[:3], packed[3:6], packed[6:9] = self.near - reach, self.near + reach, self.near
-            packed[9] = self.radius**2
+            reach = self.radius * (1.0 + 1e-12) + 1e-12 * max(abs(x) for x in middle)
+            low, high = [x - reach for x in middle], [x + reach for x in middle]
         if self.box is not None:
-            packed[:3] = np.maximum(packed[:3], self.box[0])
-            packed[3:6] = np.minimum(packed[3:6], self.box[1])
-        packed[12] = self.is_in_space
-        return packed
+            low = [max(a, float(b)) for a, b in zip(low, self.box[0], strict=True)]
+            high = [min(a, float(b)) for a, b in zip(high, self.box[1], strict=True)]
+        return np.array([*low, *high, *middle, square, self.since, self.until, float(self.is_in_space)])
 
 
 EVERYWHERE = Window()
