@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from embmem.errors import InputError, import_extra
+from embmem.errors import InputError, MissingExtraError, import_extra
 
 T = TypeVar("T")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -53,7 +53,12 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 @contextmanager
 def loading(folder: Path, extra: str) -> Iterator[None]:
-    """Loads without a progress bar; whatever a library says of a broken folder becomes an InputError."""
+    """Loads without a progress bar; whatever a library says of a broken folder becomes an error of embmem.
+
+    Raises:
+        MissingExtraError: if the model needs a library that is not installed.
+        InputError: for all else.
+    """
     progress = import_extra("transformers.utils.logging", extra)
     was_shown = progress.is_progress_bar_enabled()
     progress.disable_progress_bar()
@@ -61,6 +66,11 @@ def loading(folder: Path, extra: str) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the model in {folder} needs a library that is not installed ({error}); "
+            f"install it with: pip install 'embmem[{extra}]'"
+        ) from error
     except Exception as error:  # there is no list of what the libraries raise
         raise InputError(f"the model in {folder} cannot be loaded: {type(error).__name__}: {error}") from error
     finally:

@@ -62,7 +62,7 @@ class ImageTextEncoder:
 
     def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
         """One unit vector a text, float32; what is longer than the model reads is cut."""
-        captions = [self._template.replace("{}", text) for text in texts]
+        captions = [self._template.replace("{}", text).lower() for text in texts]  # as all of them were trained
         return self._in_batches(captions, self._text_features)
 
     def encode_images(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[np.ndarray, "n d"]:
@@ -76,7 +76,10 @@ class ImageTextEncoder:
         return self._in_batches(images, self._image_features)
 
     def _text_features(self, texts: Sequence[str]) -> Any:
-        return self._model.get_text_features(**self._tokenizer(list(texts), **self._padding).to(self._device))
+        tokens = self._tokenizer(list(texts), **self._padding).to(self._device)
+        if self._padding["padding"] == "max_length":
+            tokens.pop("attention_mask", None)  # it was trained to read the padding, too
+        return self._model.get_text_features(**tokens)
 
     def _image_features(self, images: Sequence[np.ndarray]) -> Any:
         pixels = self._processor(images=list(images), input_data_format="channels_last", return_tensors="pt")
@@ -88,8 +91,7 @@ class ImageTextEncoder:
         parts = []
         with self._torch.inference_mode():
             for start in range(0, len(items), self._batch_size):
-                found = features(items[start : start + self._batch_size])
-                found = found if isinstance(found, self._torch.Tensor) else found.pooler_output  # transformers 5
+                found = features(items[start : start + self._batch_size]).pooler_output
                 parts.append(self._torch.nn.functional.normalize(found.float(), dim=-1).cpu().numpy())
         return np.concatenate(parts)
 
@@ -103,6 +105,5 @@ def _load(library: Any, folder: Path) -> tuple[Any, Any, Any]:
         raise InputError(f"{folder} lacks {len(report['missing_keys'])} of the model's tensors, among them {names}")
     tokenizer = library.AutoTokenizer.from_pretrained(folder, **safe)
     # Pillow prepares images alike whether torchvision is installed or not.
-    pillow = {"use_fast": False} if library.__version__.startswith("4.") else {"backend": "pil"}
-    processor = library.AutoImageProcessor.from_pretrained(folder, **pillow, **safe)
+    processor = library.AutoImageProcessor.from_pretrained(folder, backend="pil", **safe)
     return network.eval(), tokenizer, processor
