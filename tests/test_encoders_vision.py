@@ -133,6 +133,26 @@ def test_texts_and_images_have_unit_vectors_of_one_length_whatever_their_company
 
 
 @needs_models
+def test_weights_kept_in_half_precision_are_computed_with_in_full(checkpoint: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    half = tmp_path / "half"
+    half.mkdir()
+    for file in checkpoint.iterdir():
+        (half / file.name).write_bytes(file.read_bytes())
+    tensors = {name: tensor.astype(np.float16) for name, tensor in load_file(checkpoint / "model.safetensors").items()}
+    save_file(tensors, half / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((half / "config.json").read_text())
+    (half / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
+    given = images((40, 30))
+    np.testing.assert_allclose(
+        ImageTextEncoder(half).encode_images(given), ImageTextEncoder(checkpoint).encode_images(given), atol=5e-3
+    )
+    network: Any = ImageTextEncoder(half)._model
+    assert str(network.dtype) == "torch.float32"
+
+
+@needs_models
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"template": "a photo"}])
 def test_senseless_settings_are_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="template"):

@@ -99,7 +99,9 @@ class ImageTextEncoder:
 def _load(library: Any, folder: Path) -> tuple[Any, Any, Any]:
     """The network, ready to be used, its tokenizer and what prepares its images."""
     safe = {"local_files_only": True, "trust_remote_code": False}
-    network, report = library.AutoModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **safe)
+    network, report = library.AutoModel.from_pretrained(
+        folder, use_safetensors=True, output_loading_info=True, dtype="float32", **safe
+    )  # in full precision, also where the weights are kept in half of it
     if report["missing_keys"]:
         names = ", ".join(sorted(report["missing_keys"])[:3])
         raise InputError(f"{folder} lacks {len(report['missing_keys'])} of the model's tensors, among them {names}")
