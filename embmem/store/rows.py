@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from embmem.errors import StoreError
 from embmem.records import Link, Record
 from embmem.store.schema import Connection
 
@@ -60,7 +61,7 @@ def encode(record: Record) -> Row:
         raise ValueError(f"record {record.id} is stored already; the store gives ids")
     names = (*record.entities, *record.keys, *(link.relation for link in record.links))
     for name in (record.kind, record.source, *names, *([] if record.place is None else [record.place])):
-        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not _is_unicode(name):
             raise ValueError(f"names must be text of 1 to {MAX_NAME} characters, got {str(name)[:40]!r}")
     if len(names) > MAX_NAMES:
         raise ValueError(f"a record has at most {MAX_NAMES} entities, keys and links, got {len(names)}")
@@ -75,21 +76,53 @@ def encode(record: Record) -> Row:
         raise ValueError(f"valid must be an interval with start < end, got {record.valid}")
     if len(record.text) > MAX_TEXT:
         raise ValueError(f"text has {len(record.text)} characters, at most {MAX_TEXT} are stored; use a blob")
-    payload = json.dumps(record.payload, allow_nan=False)
-    if len(payload) > MAX_PAYLOAD:
-        raise ValueError(f"payload has {len(payload)} characters of JSON, at most {MAX_PAYLOAD} are stored; use a blob")
-    if record.blob is not None and len(record.blob) > MAX_BLOB:
-        raise ValueError(f"blob has {len(record.blob)} bytes, at most {MAX_BLOB} are stored")
+    if not _is_unicode(record.text):
+        raise ValueError(f"text is not valid Unicode: {record.text[:40]!r}")
+    # + 0.0: SQLite keeps no negative zero, and what comes back must be what the checksum saw.
     facts = (
-        record.kind, float(record.t_event), record.source, record.place, *_position(record), _pose(record), record.text,
-        payload, float(record.confidence), float(start), float(end),
+        record.kind, float(record.t_event) + 0.0, record.source, record.place, *_position(record), _pose(record), record.text,
+        _payload(record), float(record.confidence) + 0.0, float(start) + 0.0, float(end) + 0.0,
     )  # fmt: skip
     entities, keys = tuple(dict.fromkeys(record.entities)), tuple(dict.fromkeys(record.keys))
     links = tuple(dict.fromkeys(Link(relation, int(to)) for relation, to in record.links))
-    vector = _vector(record)
-    row = Row(facts, entities, keys, links, vector, record.blob, 0, record.t_ingest)
-    row.body_checksum = _body_checksum(row)
+    t_ingest = None if record.t_ingest is None else float(record.t_ingest) + 0.0
+    row = Row(facts, entities, keys, links, _vector(record), _blob(record), 0, t_ingest)
+    row.body_checksum = body_checksum(row)
     return row
+
+
+def _is_unicode(text: str) -> bool:
+    """False with half of a surrogate pair, which no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _payload(record: Record) -> str:
+    if not isinstance(record.payload, dict):
+        raise ValueError(f"payload must be a dict of JSON values, got {type(record.payload).__name__}")
+    try:
+        payload = json.dumps(record.payload, allow_nan=False)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"payload must be JSON values: {error}") from error
+    if len(payload) > MAX_PAYLOAD:
+        raise ValueError(f"payload has {len(payload)} characters of JSON, at most {MAX_PAYLOAD} are stored; use a blob")
+    return payload
+
+
+def _blob(record: Record) -> bytes | None:
+    """Bytes of our own: what is acknowledged is what was given, whatever happens to a buffer afterwards."""
+    if record.blob is None:
+        return None
+    try:
+        view = memoryview(record.blob)
+    except TypeError:
+        raise ValueError(f"blob must be bytes, got {type(record.blob).__name__}") from None
+    if view.nbytes > MAX_BLOB:
+        raise ValueError(f"blob has {view.nbytes} bytes, at most {MAX_BLOB} are stored")
+    return bytes(record.blob)
 
 
 def _position(record: Record) -> tuple[float | None, ...]:
@@ -98,7 +131,7 @@ def _position(record: Record) -> tuple[float | None, ...]:
     position = np.asarray(record.where, dtype=float)
     if position.shape != (3,) or not np.isfinite(position).all():
         raise ValueError(f"position must be three finite numbers, got {record.where}")
-    return tuple(position.tolist())
+    return tuple((position + 0.0).tolist())
 
 
 def _pose(record: Record) -> bytes | None:
@@ -123,7 +156,8 @@ def _vector(record: Record) -> bytes | None:
     return half.tobytes()
 
 
-def _body_checksum(row: Row) -> int:
+def body_checksum(row: Row) -> int:
+    """CRC-32 of what a record says, without its id and its ingest time."""
     kind, t_event, source, place, x, y, z, pose, text, payload, confidence, start, end = row.facts
     words = json.dumps([kind, source, place, text, payload, sorted(row.entities), sorted(row.keys), sorted(row.links)])
     numbers = np.array([t_event, *(np.nan if v is None else v for v in (x, y, z)), confidence, start, end], dtype="<f8")
@@ -174,7 +208,9 @@ def select_records(db: Connection, ids: Sequence[int], *, with_blobs: bool = Tru
     for record_id, relation, target in db.execute(sql, (asked,)):
         links.setdefault(record_id, []).append(Link(relation, target))
     return [
-        _record(rows[i], entities.get(i, ()), keys.get(i, ()), vectors.get(i), blobs.get(i), tuple(links.get(i, ())))
+        _checked_record(
+            rows[i], entities.get(i, ()), keys.get(i, ()), vectors.get(i), blobs.get(i), tuple(links.get(i, ()))
+        )
         for i in map(int, ids)
         if i in rows
     ]
@@ -187,6 +223,31 @@ def _grouped(db: Connection, sql: str, asked: str) -> dict[int, tuple[str, ...]]
     return {record_id: tuple(names) for record_id, names in found.items()}
 
 
+def _checked_record(row: Sequence[Any], *rest: Any) -> Record:
+    """SQLite lets any column hold anything: what a file says is not believed before it has been looked at.
+
+    Raises:
+        StoreError: if it cannot be a record that was written by `insert`.
+    """
+    try:
+        record = _record(row, *rest)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StoreError(f"record {row[0]} is damaged: {error}; see: embmem verify") from error
+    numbers = (record.t_event, record.t_ingest, record.confidence, *record.valid)
+    names = (record.kind, record.source, record.text, *record.entities, *record.keys, *(r for r, _ in record.links))
+    is_sound = (
+        all(type(v) is float for v in numbers)
+        and all(type(v) is str for v in names)
+        and all(type(to) is int for _, to in record.links)
+        and isinstance(record.place, str | None)
+        and isinstance(record.blob, bytes | None)
+        and isinstance(record.payload, dict)
+    )
+    if not is_sound:
+        raise StoreError(f"record {row[0]} is damaged: a column holds what it cannot hold; see: embmem verify")
+    return record
+
+
 def _record(
     row: Sequence[Any],
     entities: tuple[str, ...],
@@ -197,7 +258,7 @@ def _record(
 ) -> Record:
     record_id, kind, t_event, t_ingest, source, place, x, y, z, pose, text, payload, confidence, start, end = row
     T = None if pose is None else np.frombuffer(pose, dtype="<f8").reshape(4, 4)
-    position = None if x is None else np.array([x, y, z])
+    position = None if x is None else np.array([x, y, z], dtype=float)
     if T is not None and position is not None and np.array_equal(position, T[:3, 3]):
         position = None
     return Record(
@@ -216,6 +277,6 @@ def rows_of_v1(db: Connection) -> list[Row]:
     rows = []
     for record_id, kind, t_event, t_ingest, *rest in db.execute(f"SELECT {COLUMNS} FROM records ORDER BY id"):
         row = Row((kind, t_event, *rest), entities.get(record_id, ()), (), (), None, None, 0, t_ingest, record_id)
-        row.body_checksum = _body_checksum(row)
+        row.body_checksum = body_checksum(row)
         rows.append(row)
     return rows
