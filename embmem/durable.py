@@ -133,7 +133,9 @@ class DurableMemory(Memory):
         start = time.monotonic()
         states = [layer.save() for layer in self.layers]
         with self._file.changing() as db:
-            write_layers(db, states, self._log.last_id, role="latest", frames=self._log.checksum)
+            write_layers(
+                db, states, self._log.last_id, role="latest", frames=self._log.checksum, settings=self._settings
+            )
         self._covered = self._log.last_id
         self._snapshot_at = time.monotonic()
         self._snapshot_took = self._snapshot_at - start
@@ -182,7 +184,8 @@ class DurableMemory(Memory):
     def _take(self, restored: Restored) -> None:
         """Go on from what came back."""
         self._log = ObservationLog(self._file, restored.last_id, restored.checksum)
-        self._base, self._n_replayed, self.rebuilt = restored.base, restored.n_replayed, restored.rebuilt
+        self._base, self._settings = restored.base, restored.settings
+        self._n_replayed, self.rebuilt = restored.n_replayed, restored.rebuilt
         self._covered = restored.base if restored.n_replayed else restored.last_id
         self._snapshot_at, self._snapshot_took = time.monotonic(), 0.0
 
@@ -225,9 +228,10 @@ def _restore(store: RecordStore, layers: Sequence[Layer] | None, layer_types: Se
         restored = restore(name, db, layers)
     if restored.is_new_base and restored.base == 0:
         with store.changing() as db:
-            write_layers(db, empty, covers=0)
+            write_layers(db, empty, 0)
     elif restored.is_new_base:
         with store.changing() as db:
-            write_layers(db, [layer.save() for layer in restored.layers], restored.last_id)
+            states = [layer.save() for layer in restored.layers]
+            write_layers(db, states, restored.last_id, settings=restored.settings)
         restored.base, restored.checksum, restored.n_replayed = restored.last_id, 0, 0
     return restored

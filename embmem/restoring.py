@@ -22,6 +22,7 @@ class Restored:
     base: int  # log position that the base covers
     last_id: int  # of the newest entry of the log that the layers know
     checksum: int  # of the entries after the base, see `log_checksum`
+    settings: dict[str, str] = field(default_factory=dict)  # parameters of the empty layers, JSON
     n_replayed: int = 0
     rebuilt: dict[str, str] = field(default_factory=dict)  # layers whose latest snapshot was of no use, and why
     is_new_base: bool = False  # the layers wanted are not those of the base
@@ -43,6 +44,7 @@ def restore_known(path: str, db: Connection, layer_types: Sequence[type[Any]]) -
     for snapshot in base:
         layer, start = _newest(path, db, classes[snapshot.kind], snapshot, found)
         found.layers.append(layer)
+        found.settings[snapshot.kind] = snapshot.settings
         starts.append(start)
     return _replay(db, found, starts)
 
@@ -62,14 +64,19 @@ def restore(path: str, db: Connection, fresh: Sequence[Layer]) -> Restored:
     found = Restored([], covers, last_entry(db), 0, is_new_base=bool(unwanted))
     starts = []
     for empty in fresh:
-        snapshot = base.get(empty.kind)
-        if snapshot is not None and _is_alike(snapshot, empty):
+        snapshot, settings = base.get(empty.kind), json.dumps(empty.save().params)
+        is_alike = snapshot is not None and json.loads(snapshot.settings) == json.loads(settings)
+        if snapshot is not None and is_alike and (covers or snapshot.version == empty.version):
             layer, start = _newest(path, db, type(empty), snapshot, found)
         elif snapshot is not None and covers:
-            layer, start = _adopted(path, db, snapshot, empty), covers
+            raise InputError(
+                f"{path} holds layer {empty.kind!r} with other settings: {snapshot.settings}; to change them takes the "
+                f"frames up to record {covers}, which it does not have; to keep them, open it without settings"
+            )
         else:
             layer, start, found.is_new_base = empty, 0, True
         found.layers.append(layer)
+        found.settings[empty.kind] = settings
         starts.append(start)
     return _replay(db, found, starts)
 
@@ -87,8 +94,8 @@ def _newest(path: str, db: Connection, kind: type[Any], base: Snapshot, found: R
     """A layer as of its latest snapshot, if that is whole and made of what is believed now, else as of its base."""
     latest = next((s for s in list_snapshots(db, "latest") if s.kind == base.kind), None)
     reason = None
-    if latest is not None and (latest.version, latest.params) != (kind.version, base.params):
-        reason = "it has another version or other settings"
+    if latest is not None and latest.version != kind.version:
+        reason = f"it is of version {latest.version}, not {kind.version}"
     elif latest is not None and latest.frames != log_checksum(db, found.base, latest.covers):
         reason = "what was observed has been corrected since"
     elif latest is not None:
@@ -99,19 +106,3 @@ def _newest(path: str, db: Connection, kind: type[Any], base: Snapshot, found: R
     if reason is not None:
         found.rebuilt[base.kind] = reason
     return kind.load(read_state(path, db, base)), base.covers
-
-
-def _adopted(path: str, db: Connection, base: Snapshot, layer: Layer) -> Layer:
-    """A base that an older version wrote, if it has the settings wanted."""
-    loaded = type(layer).load(read_state(path, db, base))
-    if json.dumps(loaded.save().params, sort_keys=True) != json.dumps(layer.save().params, sort_keys=True):
-        raise InputError(
-            f"{path} holds layer {layer.kind!r} with the settings {base.params}; others would need the frames up to "
-            f"record {base.covers}, which are forgotten"
-        )
-    return loaded
-
-
-def _is_alike(snapshot: Snapshot, layer: Layer) -> bool:
-    params = json.dumps(layer.save().params, sort_keys=True)
-    return snapshot.version == layer.version and json.dumps(json.loads(snapshot.params), sort_keys=True) == params

@@ -70,8 +70,8 @@ CREATE TABLE hidden (record_id INTEGER NOT NULL, amendment INTEGER NOT NULL, PRI
 CREATE INDEX hidden_by_amendment ON hidden (amendment);
 CREATE TABLE layers (
     role TEXT NOT NULL, kind TEXT NOT NULL, position INTEGER NOT NULL, version INTEGER NOT NULL, params TEXT NOT NULL,
-    covers INTEGER NOT NULL, frames INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,
-    PRIMARY KEY (role, kind)
+    settings TEXT NOT NULL, covers INTEGER NOT NULL, frames INTEGER NOT NULL, size INTEGER NOT NULL,
+    checksum INTEGER NOT NULL, PRIMARY KEY (role, kind)
 );
 CREATE TABLE layer_chunks (
     role TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL,
@@ -188,7 +188,7 @@ def _from_v1(db: Connection) -> None:
     insert(db, rows)
     covers = rows[-1].id if rows else 0
     for position, (kind, version, params, arrays) in enumerate(layers):
-        write_snapshot(db, Snapshot("base", kind, position, version, params, covers), arrays)
+        write_snapshot(db, Snapshot("base", kind, position, version, params, params, covers), arrays)
 
 
 def _schema(db: Connection) -> set[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,17 +31,32 @@ class Snapshot(NamedTuple):
     position: int  # among the layers
     version: int
     params: str  # JSON
+    settings: str  # JSON, the parameters that the layer had when it was empty
     covers: int  # id of the last record that it knows
     frames: int = 0  # checksum of the ids of the observations after the base that are in it
 
 
 def write_layers(
-    db: Connection, states: Sequence[LayerState], covers: int, *, role: str = "base", frames: int = 0
+    db: Connection,
+    states: Sequence[LayerState],
+    covers: int,
+    *,
+    role: str = "base",
+    frames: int = 0,
+    settings: Mapping[str, str] | None = None,
 ) -> None:
     """Put these layers in the place of those of that role, inside the transaction that is open.
 
     The base is truth: it holds what the log does not, or no longer. What was derived from it and the log ("latest")
     goes with the old base.
+
+    Args:
+        db: where to.
+        states: the layers.
+        covers: id of the last record that they know.
+        role: "base" or "latest".
+        frames: checksum of the ids of the observations after the base that are in them.
+        settings: parameters of the empty layers by kind, as JSON; those of `states` if not given.
     """
     for table in ("layers", "layer_chunks"):
         db.execute(f"DELETE FROM {table} WHERE role IN (?, 'latest')", (role,))
@@ -49,14 +64,15 @@ def write_layers(
         # safetensors writes the buffer of a non-contiguous array as it lies, not as it reads.
         dense = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
         params = json.dumps(state.params, allow_nan=False)
-        snapshot = Snapshot(role, state.kind, position, state.version, params, covers, frames)
+        begun = params if settings is None else settings[state.kind]
+        snapshot = Snapshot(role, state.kind, position, state.version, params, begun, covers, frames)
         write_snapshot(db, snapshot, save(dense))
 
 
 def write_snapshot(db: Connection, snapshot: Snapshot, arrays: bytes) -> None:
     """Write one layer, its arrays in compressed chunks."""
     row = (*snapshot, len(arrays), zlib.crc32(arrays))
-    db.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    db.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     view = memoryview(arrays)
     for number, start in enumerate(range(0, len(arrays), CHUNK)):
         data = zlib.compress(view[start : start + CHUNK], 1)
@@ -65,8 +81,10 @@ def write_snapshot(db: Connection, snapshot: Snapshot, arrays: bytes) -> None:
 
 def list_snapshots(db: Connection, role: str) -> list[Snapshot]:
     """The layers of a role in their order, without their content."""
-    sql = "SELECT role, kind, position, version, params, covers, frames FROM layers WHERE role = ? ORDER BY position"
-    return [Snapshot(*row) for row in db.execute(sql, (role,))]
+    columns = ", ".join(Snapshot._fields)
+    return [
+        Snapshot(*row) for row in db.execute(f"SELECT {columns} FROM layers WHERE role = ? ORDER BY position", (role,))
+    ]
 
 
 def read_state(path: str, db: Connection, snapshot: Snapshot) -> LayerState:
