@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -305,6 +306,18 @@ class FrequencyAge:
         score -= (1.0 - self._weight) * (age / max(int(age.max()), 1))
         equal = np.flatnonzero(score == score.min())
         return int(equal[np.argmin(self._arrived[equal])])
+
+
+@dataclass(frozen=True)
+class Merging:
+    """When two neighbours in order of arrival are so alike that one entry can stand for both."""
+
+    similarity: float = 0.9  # least cosine of their embeddings
+    radius: float = 0.5  # [m] most distance, where both positions are known
+
+    def __post_init__(self) -> None:
+        if not (-1.0 <= self.similarity <= 1.0 and self.radius >= 0.0):
+            raise ValueError(f"need similarity in [-1, 1] and radius >= 0, got {self}")
 
 
 def checked_size(size: int, name: str) -> int:

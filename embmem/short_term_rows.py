@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -26,18 +25,6 @@ ROW = np.dtype(
 )
 INDEXED = ("kind", "source", "place", "entities", "keys")  # fields of the details that rows are found by
 WORD_BYTES, ROW_BYTES = 400, 60  # RAM of an indexed word and of a row under it, measured on CPython 3.11
-
-
-@dataclass(frozen=True)
-class Merging:
-    """When two neighbours in order of arrival are so alike that one entry can stand for both."""
-
-    similarity: float = 0.9  # least cosine of their embeddings
-    radius: float = 0.5  # [m] most distance, where both positions are known
-
-    def __post_init__(self) -> None:
-        if not (-1.0 <= self.similarity <= 1.0 and self.radius >= 0.0):
-            raise ValueError(f"need similarity in [-1, 1] and radius >= 0, got {self}")
 
 
 class Rows:
