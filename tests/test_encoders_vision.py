@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from box_room import MUG, walk
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,6 +24,11 @@ from PIL import Image
 from embmem.encoders import ImageEncoder, ImageTextEncoder, SegmentEmbeddings, SentenceEncoder, TextEncoder
 from embmem.encoders.checkpoints import loading, model_folder
 from embmem.errors import InputError, MissingExtraError
+from embmem.maps import VoxelMap
+from embmem.maps.voxels.meaning.payload import Payload
+from embmem.maps.voxels.meaning.prototypes import PrototypeTable
+from embmem.maps.voxels.meaning.semantic import Search
+from embmem.records import Query
 from embmem.testing import wall_ahead
 
 # torch and its friends warn about one another
@@ -343,11 +349,19 @@ def test_frames_without_colours_or_segments_or_with_vectors_stay_as_they_are() -
 
 
 @needs_models
-def test_a_frame_is_asked_in_words_through_the_encoder_that_saw_its_segments(checkpoint: Path) -> None:
+def test_a_map_takes_the_vectors_of_crops_and_is_asked_in_words_of_the_same_space(checkpoint: Path) -> None:
     encoder = ImageTextEncoder(checkpoint)
-    frame = wall_ahead()
-    shape = np.asarray(frame.instance).shape
-    rgb = np.random.default_rng(5).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    embedded = SegmentEmbeddings(encoder, min_pixels=1)(replace(frame, rgb=rgb))
-    assert embedded.embeddings is not None
-    assert all(v.shape == encoder(["mug"])[0].shape for v in embedded.embeddings.values())
+    embed = SegmentEmbeddings(encoder, min_pixels=20)
+    payload = Payload(["labels", "prototype"], prototypes=PrototypeTable(encoder.dim))
+    voxels = VoxelMap(0.1, payload=payload, search=Search(encoder=encoder))
+    looks = []
+    for frame in walk(12):
+        seen = embed(frame)
+        looks += list((seen.embeddings or {}).values())
+        voxels.observe(seen)
+    best = voxels.query(Query(embedding=looks[0]))[0]
+    assert best.entity == "mug"  # the only segment of these frames
+    assert best.position is not None
+    assert np.linalg.norm(best.position - MUG) < 0.3
+    by_vector = voxels.query(Query(embedding=encoder(["mug"])[0]))
+    assert [hit.score for hit in voxels.query(Query(text="mug"))] == [hit.score for hit in by_vector]
