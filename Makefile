@@ -25,7 +25,7 @@ $(VENV)/run.stamp: $(BIN)/activate pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(INSTALL) --editable '.[dev,recon,cuda,text,bench]'
+	$(INSTALL) --editable '.[dev,recon,cuda,text,vision,learn,index,fleet,bench]'
 	@touch $@
 
 demo: $(VENV)/run.stamp
@@ -49,6 +49,12 @@ benchmark: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/semantic.py --json benchmarks/results/semantic.json
 	$(BIN)/python benchmarks/motion.py --json benchmarks/results/motion.json
 	$(BIN)/python benchmarks/gpu.py --json benchmarks/results/gpu.json
+	$(BIN)/python benchmarks/durability.py --json benchmarks/results/durability.json
+	$(BIN)/python benchmarks/store.py --json benchmarks/results/store.json
+	$(BIN)/python benchmarks/vectors.py --json benchmarks/results/vectors.json
+	$(BIN)/python benchmarks/forgetting.py --json benchmarks/results/forgetting.json
+	$(BIN)/python benchmarks/eviction.py --json benchmarks/results/eviction.json
+	$(BIN)/python benchmarks/tokens.py --json benchmarks/results/tokens.json
 	$(BIN)/python benchmarks/evaluation.py --json benchmarks/results/evaluation.json
 	@if [ -f "$(VECTORS)" ]; then \
 	  $(BIN)/python benchmarks/metric_conformance.py "$(VECTORS)" --json benchmarks/results/metric_conformance.json; \
