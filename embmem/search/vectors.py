@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from embmem.search import vector_kernels as kernels
 from embmem.search.cell_lists import CellLists
+from embmem.search.hnsw import BREAK_EVEN, EXPANSIONS, LEAST_RECALL, SAMPLE, Graph
 from embmem.search.slabs import Slab, Slabs, stride_of
 from embmem.search.vector_kernels import ERASED, HIDDEN
 from embmem.search.window import EVERYWHERE, Window
@@ -17,8 +18,27 @@ from embmem.search.window import EVERYWHERE, Window
 Fetch = Callable[[np.ndarray], np.ndarray]  # ids (n,) -> their embeddings (n, d) float16
 # A row that is jumped to costs about as much as this many rows in a scan (measured, d = 384).
 _JUMP = 4
+_POOL = 3  # rows a hit that the graph proposes, since it ranks by codes
+_WORTH = 256  # a row that the graph proposes costs about as much as this many in a scan
 _FEW = 64  # hits that are put in order one by one; more are sorted
 _NO_MASK = np.zeros(0, np.bool_)
+
+
+class _Candidates(NamedTuple):
+    """Where a search looks."""
+
+    rows: np.ndarray | None  # None: a scan of all zones that overlap the window in time
+    mask: np.ndarray  # by id, to be applied yet; empty if there is none
+    n_scanned: int  # by that scan
+    source: str  # of the rows
+
+
+@runtime_checkable
+class Proof(Protocol):
+    """Stands for rows that came from a file."""
+
+    def check(self, name: str, numbers: Iterable[int] | None = None) -> None:
+        """Make sure of the "codes" or "floats" of these slabs, or of all."""
 
 
 class Found(NamedTuple):
@@ -48,16 +68,81 @@ class VectorIndex:
         self._cells = CellLists()
         self._rows = Slabs.of((Slab.empty(dim, with_floats=fetch is None),), 0)
         self._n_seen = 0
+        self._proof: Proof | None = None
+        self.graph: Graph | None = None
+
+    @classmethod
+    def of(cls, dim: int, slabs: Slabs, *, proof: Proof, fetch: Fetch | None) -> VectorIndex:
+        """With rows that came from elsewhere; `proof` is asked before their codes or originals are used."""
+        index = cls(dim, fetch=fetch)
+        index._rows, index._proof = slabs, proof
+        for number, slab in enumerate(slabs.slabs):
+            rows = max(0, min(kernels.ROWS, slabs.n - number * kernels.ROWS))
+            index._cells.append(number * kernels.ROWS, slab.places[:rows])
+            index._n_seen += rows - int(np.count_nonzero(slab.flags[:rows]))
+        return index
+
+    @property
+    def slabs(self) -> Slabs:
+        """The rows as they are now; to be saved, not to be changed."""
+        return self._rows
+
+    def grow_graph(self, *, least_rows: int = BREAK_EVEN) -> bool:
+        """Link the rows that no graph holds yet, and measure how far searches must look; whether there is a graph.
+
+        Takes about .45 ms a row; searches go on meanwhile, and scan what is not linked. A graph whose recall@10 stays
+        below what is promised is kept but not used: searches stay exact. To be called by the thread that writes.
+
+        Raises:
+            MissingExtraError: without usearch.
+        """
+        slabs = self._rows
+        if slabs.n < least_rows:
+            return False
+        graph = self.graph or Graph(self.dim)
+        self._make_sure("codes", None)
+        while len(graph) < slabs.n:
+            slab, at = slabs.slabs[len(graph) // kernels.ROWS], len(graph) % kernels.ROWS
+            end = min(kernels.ROWS, slabs.n - len(graph) + at)
+            graph.add(slab.ids[at:end], slab.codes[at:end, : self.dim])
+        if len(graph) > 1.25 * graph.n_measured:
+            graph.expansion, graph.n_measured = self._least_expansion(graph), len(graph)
+        self.graph = graph
+        return True
+
+    def _least_expansion(self, graph: Graph) -> int | None:
+        """How far the graph must look to find the 10 nearest rows of rows; None if even the farthest is not enough."""
+        slabs, found = self._rows, 0
+        chosen = np.linspace(0, len(graph) - 1, SAMPLE).astype(np.int64)
+        kept = [(slabs.slabs[row // kernels.ROWS], row % kernels.ROWS) for row in chosen.tolist()]
+        codes = [slab.codes[i, : self.dim] for slab, i in kept if slab.codes[i].any()]
+        self.graph = None  # what follows must be exact
+        truth = [self.search(code, 11, with_removed=True).ids for code in codes]
+        for expansion in EXPANSIONS:
+            pools = [graph.search(code, _POOL * 11, expansion) for code in codes]
+            found = sum(np.isin(best, pool).sum() for best, pool in zip(truth, pools, strict=True))
+            if found >= LEAST_RECALL * sum(len(best) for best in truth):
+                return expansion
+        return None
+
+    def prove(self) -> None:
+        """Check all that came from a file, which searches do bit by bit; to be called in the background."""
+        if self._proof is not None:
+            self._proof.check("codes")
+            self._proof.check("floats")
 
     def __len__(self) -> int:
         """Number of rows that a search may find."""
         return self._n_seen
 
+    def id_of_row(self, row: int) -> int:
+        """The id of the row that came as number `row`."""
+        return int(kernels.gather(self._rows.table, np.array([row]))[0][0])
+
     @property
     def last_id(self) -> int:
         """The highest id that was appended; -1 if none was."""
-        rows = self._rows
-        return int(kernels.gather(rows.table, np.array([rows.n - 1]))[0][0]) if rows.n else -1
+        return self.id_of_row(self._rows.n - 1) if self._rows.n else -1
 
     @property
     def nbytes(self) -> int:
@@ -97,6 +182,10 @@ class VectorIndex:
         """Leave these out of searches; returns how many were in them. `erase` also overwrites their embeddings."""
         with self._writing:
             rows = _find(self._rows, ids)
+            if erase:
+                self._make_sure("codes", rows)
+                self._make_sure("floats", rows)
+                self.graph = None if len(rows) else self.graph  # it holds their codes
             gone = kernels.set_flags(self._rows.table, rows, 0xFF, HIDDEN | ERASED if erase else HIDDEN)
             if erase:
                 for row in rows.tolist():
@@ -114,12 +203,22 @@ class VectorIndex:
             self._n_seen += back
             return back
 
+    def set_removed(self, ids: np.ndarray) -> None:
+        """Let exactly these be removed, and what was erased."""
+        with self._writing:
+            table, n = self._rows.table, self._rows.n
+            everything = np.arange(n)
+            flags = kernels.gather(table, everything)[2]
+            kernels.set_flags(table, everything[flags == HIDDEN], 0, 0)
+            kernels.set_flags(table, _find(self._rows, ids), 0xFF, HIDDEN)
+            self._n_seen = n - int(np.count_nonzero(kernels.gather(table, everything)[2]))
+
     def select(
         self, window: Window, *, ids: np.ndarray | None = None, with_removed: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ids (m,) ascending and places (m, 4: x, y, z, stamp) of the rows in a window."""
         slabs, packed = self._rows, window.packed()
-        rows, mask, _ = self._candidates(slabs, window, packed, ids)
+        rows, mask = self._candidates(slabs, window, packed, ids)[:2]
         rows = np.arange(slabs.n) if rows is None else np.sort(rows)
         blocked = ERASED if with_removed else HIDDEN | ERASED
         rows = kernels.select_rows(slabs.table, rows, blocked, packed, mask)
@@ -157,50 +256,60 @@ class VectorIndex:
         slabs, packed = self._rows, window.packed()
         if slabs.n == 0:
             return Found(np.zeros(0, np.int64), np.zeros(0), "no rows")
-        rows, mask, why = self._candidates(slabs, window, packed, ids)
+        rows, mask, n_scanned, source = self._candidates(slabs, window, packed, ids)
         blocked = ERASED if with_removed else HIDDEN | ERASED
         scales, k = np.array([steps[0], steps[1], min_similarity, blocked]), min(k, slabs.n)
         if rows is None:
-            rows = kernels.scan(slabs.table, (0, slabs.n), integers, scales, k, packed, mask)
-            how = f"exact scan of {why} of {slabs.n} rows"
+            graph, proposed = self.graph, None
+            if graph is not None and graph.expansion is not None:
+                proposed = _propose(graph, unit, slabs, (packed, mask, blocked, k, n_scanned))
+            self._make_sure("codes", None)
+            if graph is None or proposed is None:
+                rows = kernels.scan(slabs.table, (0, slabs.n), integers, scales, k, packed, mask)
+                how = f"exact scan of {n_scanned} of {slabs.n} rows"
+            else:
+                tail = kernels.scan(slabs.table, (len(graph), slabs.n), integers, scales, k, packed, mask)
+                rows, how = (
+                    np.append(proposed, tail),
+                    f"graph: {len(proposed)} of {slabs.n} rows, expansion {graph.expansion}",
+                )
         else:
-            if len(mask) or why == "ids":
+            if len(mask) or source == "ids":
                 rows = kernels.select_rows(slabs.table, rows, blocked, packed, mask)
-            how = f"exact over {len(rows)} of {slabs.n} rows, found by their {why}"
+            self._make_sure("codes", rows)
+            how = f"exact over {len(rows)} of {slabs.n} rows, found by their {source}"
             rows = kernels.scan_rows(slabs.table, rows, integers, scales, k)
         return self._rank(slabs, rows, (unit, blocked, min_similarity, k), how)
 
-    def _candidates(
-        self, slabs: Slabs, window: Window, packed: np.ndarray, ids: np.ndarray | None
-    ) -> tuple[np.ndarray | None, np.ndarray, str]:
-        """The rows to look at (None: all of the slabs), the mask that is left to apply, where they come from."""
-        rows, mask, cost = None, _NO_MASK, slabs.n
+    def _candidates(self, slabs: Slabs, window: Window, packed: np.ndarray, ids: np.ndarray | None) -> _Candidates:
+        """The cheapest way to all rows that may pass."""
+        rows, mask, in_time, source = None, _NO_MASK, slabs.n, ""
         if window.since > -np.inf or window.until < np.inf:
-            cost = kernels.rows_in_time(slabs.table, slabs.n, window.since, window.until)
-        why = str(cost)
+            in_time = kernels.rows_in_time(slabs.table, slabs.n, window.since, window.until)
         if ids is not None and ids.dtype == np.bool_:
             mask = ids if len(ids) else np.zeros(1, np.bool_)
         elif ids is not None:
             rows = _find(slabs, ids)
-            if _JUMP * len(rows) <= cost:
-                return rows, mask, "ids"
+            if _JUMP * len(rows) <= in_time:
+                return _Candidates(rows, mask, in_time, "ids")
             mask = np.zeros(int(ids.max(initial=0)) + 1, np.bool_)
             mask[ids[ids >= 0]] = True
             rows = None
         if window.is_in_space:
             with self._lock:
                 cells = self._cells.cells_in(packed)
-                if _JUMP * cells[1] <= cost:
-                    rows, why = self._cells.rows_in(cells, packed), "cells"
+                if _JUMP * cells[1] <= in_time:
+                    rows, source = self._cells.rows_in(cells, packed), "cells"
             if rows is not None and self._rows is not slabs:
                 rows = rows[rows < slabs.n]  # what came since is not in these slabs
-        return rows, mask, why
+        return _Candidates(rows, mask, in_time, source)
 
     def _rank(self, slabs: Slabs, rows: np.ndarray, asked: tuple[np.ndarray, int, float, int], how: str) -> Found:
         """The best of the rows by the cosines of their float16 originals."""
         unit, blocked, least, k = asked
         ids, _, flags = kernels.gather(slabs.table, rows)
         if self._fetch is None:
+            self._make_sure("floats", rows)
             cosines = kernels.exact(slabs.table, rows, unit)
         else:
             halves = np.ascontiguousarray(self._fetch(ids))
@@ -216,6 +325,10 @@ class VectorIndex:
         best = np.lexsort((-ids, -cosines))[:k]
         return Found(ids[best], cosines[best], how)
 
+    def _make_sure(self, field: str, rows: np.ndarray | None) -> None:
+        if self._proof is not None:
+            self._proof.check(field, None if rows is None else np.unique(rows // kernels.ROWS).tolist())
+
     def _halves(self, embeddings: np.ndarray) -> np.ndarray:
         if embeddings.ndim != 2 or embeddings.shape[1] != self.dim or embeddings.dtype.kind != "f":
             raise ValueError(f"need floats (n, {self.dim}), got {embeddings.dtype} {embeddings.shape}")
@@ -228,3 +341,20 @@ class VectorIndex:
 
 def _find(slabs: Slabs, ids: np.ndarray) -> np.ndarray:
     return kernels.find_rows(slabs.table, slabs.n, np.unique(np.asarray(ids, np.int64)))
+
+
+def _propose(
+    graph: Graph, unit: np.ndarray, slabs: Slabs, asked: tuple[np.ndarray, np.ndarray, int, int, int]
+) -> np.ndarray | None:
+    """Rows that pass, near to the query; None where a scan is the better way to enough of them."""
+    packed, mask, blocked, k, n_scanned = asked
+    code = np.rint(unit * (127.0 / np.abs(unit).max())).astype(np.int8)
+    wanted = min(_POOL * k, len(graph))
+    count = wanted * slabs.n // max(n_scanned, 1)
+    while count * _WORTH <= n_scanned:
+        rows = kernels.find_rows(slabs.table, slabs.n, graph.search(code, count, graph.expansion or 0))
+        rows = kernels.select_rows(slabs.table, rows, blocked, packed, mask)
+        if len(rows) >= wanted:
+            return rows
+        count *= 4
+    return None
