@@ -165,7 +165,11 @@ class RecordStore:
             StoreError: if it cannot be written; the file may then be there in part.
         """
         with self.reading() as db:
-            db.execute("VACUUM INTO ?", (str(path),))
+            db.execute("PRAGMA query_only = OFF")  # which it takes for a change of this file
+            try:
+                db.execute("VACUUM INTO ?", (str(path),))
+            finally:
+                db.execute("PRAGMA query_only = ON")
 
     def flush(self) -> None:
         """Return when all that was written is acknowledged, or has failed."""
@@ -218,6 +222,40 @@ class RecordStore:
                     yield self._db
             except sqlite3.DatabaseError as error:
                 raise StoreError(f"{self.path or 'the store in RAM'} cannot be written: {error}") from error
+
+    def change_and_tell(self, change: Callable[[Connection], Record]) -> int:
+        """Change what is stored and write the record that tells of it, in one transaction; returns its id.
+
+        Raises:
+            StoreError: if the store is closed or read only, or the change cannot be written; nothing has changed then.
+        """
+        self._refuse_if_closed()
+        writer = self._held.writer
+        with contextlib.nullcontext() if writer is None else writer.idle(), self.changing() as db:
+            row = encode(change(db))
+            self._number([row])
+            insert(db, [row])
+            follow(db, [row])
+        return row.id
+
+    def rewrite(self) -> None:
+        """Write the whole file anew, so that nothing of what was removed is left in it or in its write-ahead log.
+
+        Raises:
+            StoreError: if it cannot be, for want of space or because a reader holds the log; run it again later.
+        """
+        self._refuse_if_closed()
+        if self.path is None:
+            return
+        self.flush()
+        with self._write_lock:
+            try:
+                self._db.execute("VACUUM")
+                is_held = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            except sqlite3.DatabaseError as error:
+                raise StoreError(f"{self.path} cannot be written anew: {error}") from error
+        if is_held:
+            raise StoreError(f"{self.path} has readers that hold its write-ahead log; close them and do it again")
 
     def _submit(self, rows: Sequence[Row]) -> Batch:
         """Number the rows and hand them to the writer; in RAM they are written at once."""

@@ -7,9 +7,10 @@ transaction is on the disk.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from embmem.errors import StoreError
 from embmem.store.rows import Row
@@ -110,6 +111,16 @@ class GroupWriter:
         for batch in waiting:
             batch.done.wait()
 
+    @contextlib.contextmanager
+    def idle(self) -> Iterator[None]:
+        """Inside, everything submitted is on the disk or has failed, and nobody else submits."""
+        with self._changed:
+            while self._open.rows or self._committing is not None:
+                self._is_urgent = True
+                self._changed.notify_all()
+                self._changed.wait()
+            yield
+
     def close(self) -> None:
         """Flush and stop the thread."""
         with self._changed:
@@ -131,6 +142,7 @@ class GroupWriter:
                 batch.done.set()
             with self._changed:
                 self._committing = None
+                self._changed.notify_all()
 
     def _next_batch(self) -> Batch | None:
         """The next batch that is full, old enough or wanted; None when all is done."""
