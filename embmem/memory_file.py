@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embmem.errors import InputError, OutputExistsError
+from embmem.errors import InputError
 from embmem.protocols import Layer, LayerState, Store
 from embmem.records import Query
 from embmem.restoring import restore_known
 from embmem.store import RecordStore
+from embmem.store.maintenance import replacing
 from embmem.store.schema import check_header, check_size, open_read_only
 from embmem.store.snapshots import write_layers
 
@@ -25,20 +25,10 @@ def write_memory_file(path: Path, store: Store, states: Sequence[LayerState], *,
     Raises:
         OutputExistsError: if `path` exists and `overwrite` is not set.
         InputError: if the folder does not exist.
+        StoreBusyError: if somebody writes to the memory at `path`.
     """
-    if path.exists() and (not overwrite or not path.is_file()):
-        raise OutputExistsError(f"{path} exists; choose another name or set overwrite=true")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not a folder; create it first")
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    try:
+    with replacing(path, overwrite=overwrite) as part:
         _write_part(part, store, states)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_memory_file(path: Path, layer_types: Sequence[type[Any]]) -> tuple[RecordStore, list[Layer]]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from embmem.output import write_atomic
 from embmem.sim_envs.report import print_summary, summarise, write_report
-from embmem.sim_envs.run_folder import config_hash, log_hash, write_atomic
+from embmem.sim_envs.run_folder import config_hash, log_hash
 from embmem.sim_envs.runner import evaluate, make_task
 
 

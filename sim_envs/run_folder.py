@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from embmem.errors import InputError, OutputExistsError
+from embmem.output import write_atomic
 
 Row = dict[str, Any]
 # What decides the rows; the number of workers, pictures and the folder's name do not.
@@ -25,13 +26,6 @@ DECISIVE = ("task", "agents", "world", "noise", "episodes", "seed")
 SHOWN = 3  # differences that an error message names
 MEASURED = "seconds"  # the one field of a row that no seed decides
 LIBRARIES = ("embmem", "numpy", "scipy", "numba", "opencv-python-headless", "gymnasium", "hydra-core", "torch")
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
 
 
 def canonical(value: Any) -> str:

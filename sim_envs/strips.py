@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from embmem.observation import Observation
-from embmem.sim_envs.run_folder import write_atomic
+from embmem.output import write_atomic
 
 N_FRAMES = 6
 WIDTH = 160  # [px] of a frame in the strip

@@ -80,8 +80,8 @@ def encode(record: Record) -> Row:
         raise ValueError(f"text is not valid Unicode: {record.text[:40]!r}")
     # + 0.0: SQLite keeps no negative zero, and what comes back must be what the checksum saw.
     facts = (
-        record.kind, float(record.t_event) + 0.0, record.source, record.place, *_position(record), _pose(record), record.text,
-        _payload(record), float(record.confidence) + 0.0, float(start) + 0.0, float(end) + 0.0,
+        record.kind, float(record.t_event) + 0.0, record.source, record.place, *_position(record), _pose(record),
+        record.text, _payload(record), float(record.confidence) + 0.0, float(start) + 0.0, float(end) + 0.0,
     )  # fmt: skip
     entities, keys = tuple(dict.fromkeys(record.entities)), tuple(dict.fromkeys(record.keys))
     links = tuple(dict.fromkeys(Link(relation, int(to)) for relation, to in record.links))

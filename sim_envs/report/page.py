@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from embmem.output import write_atomic
 from embmem.sim_envs.report import charts
 from embmem.sim_envs.report.scenes import scenes
 from embmem.sim_envs.report.summary import BREAKDOWNS, MAIN, METRICS
@@ -67,9 +68,7 @@ def write_report(
         seeds=sorted({str(row["house_seed"]) for row in rows if "house_seed" in row}),
     )
     path = out / "report.html"
-    part = path.with_name(path.name + ".part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(path)
+    write_atomic(path, page.encode())
     return path
 
 

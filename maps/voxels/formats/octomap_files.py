@@ -20,6 +20,7 @@ from embmem.maps.voxels import morton
 from embmem.maps.voxels.blocks import SCALE, SIDE, UNKNOWN, VOLUME, BlockPool, pack, unpack
 from embmem.maps.voxels.formats import octomap
 from embmem.maps.voxels.voxel_map import MAX_REACH, VoxelMap
+from embmem.output import write_atomic
 
 MAX_VOXELS = 2**29  # half a gigabyte: what a file may make of pruned nodes unless the caller allows more
 BINARY, FULL = "# Octomap OcTree binary file", "# Octomap OcTree file"  # first lines
@@ -118,9 +119,7 @@ def write_octomap(path: Path | str, voxels: VoxelMap) -> None:
     resolution = short if float(short) == voxels.resolution else repr(float(voxels.resolution))
     title, n_nodes = BINARY if is_binary else FULL, n_inner + len(leaves.codes)
     header = f"{title}\n{_COMMENT}\nid OcTree\nsize {n_nodes}\nres {resolution}\ndata\n"
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(header.encode("ascii") + data)
-    part.replace(path)
+    write_atomic(path, header.encode("ascii") + data)
 
 
 def read_scan_graph(path: Path | str) -> list[Scan]:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from embmem.errors import FileVersionError, InputError, OutputExistsError
+from embmem.errors import FileVersionError, InputError
+from embmem.output import new_file
 
 PAGE = 4096
 MAX_HEADER = 1 << 24  # bytes
@@ -38,29 +39,13 @@ def write_tensors(
         OutputExistsError: if `path` exists and `overwrite` is not set, or is no file.
         InputError: if the folder does not exist.
     """
-    if path.exists() and (not overwrite or not path.is_file()):
-        raise OutputExistsError(f"{path} exists; choose another name or set overwrite=True")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not a folder; create it first")
     dense = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     names = sorted(dense, key=lambda name: (-dense[name].dtype.itemsize, name))
     header = _make_header({name: dense[name] for name in names}, metadata)
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(header)
-            for name in names:
-                file.write(dense[name].reshape(-1).view(np.uint8).data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with new_file(path, overwrite=overwrite) as part, part.open("wb") as file:
+        file.write(header)
+        for name in names:
+            file.write(dense[name].reshape(-1).view(np.uint8).data)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
