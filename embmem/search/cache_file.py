@@ -133,6 +133,7 @@ def _opened(path: Path, flags: int, disk: Disk) -> Iterator[int]:
 
 
 def _write_all(file: int, data: Any, disk: Disk) -> None:
-    view = memoryview(data).cast("B")
+    view = memoryview(data)
+    view = view.cast("B") if view.nbytes else view  # which an empty array cannot be
     while view:
         view = view[disk.write(file, view[: 64 << 20]) :]
