@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embmem.search import row_kernels
 from embmem.search import vector_kernels as kernels
 from embmem.search.vectors import VectorIndex
 from embmem.search.window import EVERYWHERE, Window
@@ -167,11 +168,11 @@ def test_no_code_errs_by_more_than_its_bound(seed: int, dim: int, spike: bool) -
 
 def test_rows_go_on_across_slabs_and_clusters_are_searched_exactly() -> None:
     rng = np.random.default_rng(0)
-    n, dim = 2 * kernels.ROWS + 100, 16
+    n, dim = 2 * row_kernels.ROWS + 100, 16
     rows = made_rows(rng, n, dim)
     centres = rng.standard_normal((20, dim))
     rows.embeddings = (centres[rng.integers(0, 20, n)] + 0.05 * rng.standard_normal((n, dim))).astype(np.float16)
-    index = rows.index(batch=kernels.ROWS - 7)
+    index = rows.index(batch=row_kernels.ROWS - 7)
     for k in (1, 10, 5000):
         query = centres[k % 20] + 0.1 * rng.standard_normal(dim)
         check(index.search(query, k), rows, query, k, np.ones(n, np.bool_))
@@ -241,7 +242,7 @@ def test_an_empty_index_and_zero_vectors_answer() -> None:
 
 def test_searches_while_another_thread_appends_see_a_whole_prefix() -> None:
     rng = np.random.default_rng(3)
-    n, dim = 3 * kernels.ROWS, 8
+    n, dim = 3 * row_kernels.ROWS, 8
     rows = made_rows(rng, n, dim)
     rows.positions = np.zeros((n, 3))
     rows.embeddings[:] = 1.0

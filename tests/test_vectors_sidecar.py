@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embmem.search import cache_file, sidecar
-from embmem.search.vector_kernels import ROWS
+from embmem.search.row_kernels import ROWS
 from embmem.search.vectors import VectorIndex
 from embmem.search.window import Window
 

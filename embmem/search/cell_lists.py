@@ -1,7 +1,7 @@
 """Which rows lie in a part of space and time: a hash grid of append lists that remember their spans of time.
 
-A list is a chain of chunks of 4, 8, ... 64 slots, in order of arrival. A slot holds a row and its place, so that a walk
-reads memory in order. Slots lie in slabs that never move, reached by their addresses, as in `vector_kernels`.
+A list is a chain of chunks of 4, 8, 16 and then 32 slots, in order of arrival. A slot holds a row and its place, so
+that a walk reads memory in order. Slots lie in slabs that never move, reached by their addresses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EDGE = 1.0  # [m] of a cell
 _BITS = 21  # of a cell's coordinate
 _REACH = float(1 << (_BITS - 1))  # cells either side of the origin; what lies beyond is filed at the border
 _SLOTS_OF_SLAB = 16384
-_FIRST, _LONGEST = 4, 64  # rows of the first and of the longest chunk of a list
+_FIRST, _LONGEST = 4, 32  # rows of the first and of the longest chunk of a list
 _START, _COUNT, _ROOM, _NEXT = range(4)  # columns of `chunks`
 _KEY, _HEAD, _TAIL, _TOTAL = range(4)  # columns of `cells`
 _CELLS, _CHUNKS, _SLOTS = range(3)  # entries of `used`

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from embmem.search import cache_file
+from embmem.search import cache_file, row_kernels
 from embmem.search import vector_kernels as kernels
 from embmem.search.hnsw import Graph
+from embmem.search.row_kernels import ROWS
 from embmem.search.slabs import Slab, Slabs
-from embmem.search.vector_kernels import ROWS
 from embmem.search.vectors import Fetch, VectorIndex
 
 KIND, VERSION = "vectors", 1
@@ -186,7 +186,7 @@ class Unproved:
 
     def _mend(self, slab: Slab, rows: int) -> None:
         """Codes and originals of a slab from the record store; what was erased stays so."""
-        kept = np.flatnonzero(slab.flags[:rows] & kernels.ERASED == 0)
+        kept = np.flatnonzero(slab.flags[:rows] & row_kernels.ERASED == 0)
         halves = np.zeros((rows, slab.floats.shape[1]), np.float16)
         halves[kept] = self._fetch(slab.ids[kept])
         if len(slab.floats):

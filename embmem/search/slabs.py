@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embmem.search import row_kernels
 from embmem.search import vector_kernels as kernels
-from embmem.search.vector_kernels import ROWS
+from embmem.search.row_kernels import ROWS
 
 
 class Slab(NamedTuple):
@@ -30,7 +31,7 @@ class Slab(NamedTuple):
             "ids": ((ROWS,), np.int64),
             "places": ((ROWS, 4), np.float64),
             "flags": ((ROWS,), np.uint8),
-            "zones": ((kernels.N_ZONES, 2), np.float64),
+            "zones": ((row_kernels.N_ZONES, 2), np.float64),
             "floats": ((ROWS if with_floats else 0, dim), np.uint16),
         }
 
@@ -80,6 +81,6 @@ class Slabs(NamedTuple):
             if with_floats:
                 slab.floats[at : at + m] = halves[taken].view(np.uint16)
             kernels.encode(halves[taken].astype(np.float32), slab.codes[at : at + m], slab.factors[at : at + m])
-            kernels.widen(slab.zones, slab.places, at, at + m)
+            row_kernels.widen(slab.zones, slab.places, at, at + m)
             n += m
         return Slabs(grown.slabs, grown.table, end)

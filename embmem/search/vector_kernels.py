@@ -21,13 +21,10 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 
-from embmem.search.addresses import pointer
+from embmem.search.addresses import pointer, prefetch
+from embmem.search.row_kernels import CODES, FACTORS, FLAGS, FLOATS, IDS, N_ZONES, PLACES, ROWS, ZONE, ZONES
 
-ROWS = 16384  # of a slab
-ZONE = 256  # rows that share a range of stamps
-N_ZONES = ROWS // ZONE
-CODES, FACTORS, IDS, PLACES, FLAGS, ZONES, FLOATS = range(7)  # columns of `table`
-HIDDEN, ERASED = 1, 2  # flags of a row
+_AHEAD = 8  # rows that are asked for before they are needed
 _SLACK = 1e-7  # for the rounding of the bounds themselves
 
 
@@ -109,86 +106,6 @@ def prepare(query, stride):
         rest = unit[j] - integers[j] / fine
         lost += rest * rest
     return unit, integers, np.array([1.0 / fine, np.sqrt(lost) * (1.0 + root / 254.0)])
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def widen(zones, places, begin, end):
-    """Let the zones' (N_ZONES, 2) ranges of stamps take in the rows [begin, end) of a slab."""
-    for i in range(begin, end):
-        z = i // ZONE
-        zones[z, 0] = min(zones[z, 0], places[i, 3])
-        zones[z, 1] = max(zones[z, 1], places[i, 3])
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def rows_in_time(table, n, since, until):
-    """How many rows lie in zones that overlap [since, until)."""
-    count = 0
-    for z in range((n + ZONE - 1) // ZONE):
-        zones = carray(pointer(table[z // N_ZONES, ZONES]), (N_ZONES, 2), dtype=np.float64)
-        if zones[z % N_ZONES, 1] >= since and zones[z % N_ZONES, 0] < until:
-            count += min(ZONE, n - z * ZONE)
-    return count
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def _id_of(table, row):
-    return carray(pointer(table[row // ROWS, IDS]), (ROWS,), dtype=np.int64)[row % ROWS]
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def find_rows(table, n, ids):
-    """Rows of the ascending `ids`; those that are not there are left out. Gallops, as both are sorted."""
-    rows = np.empty(len(ids), np.int64)
-    found, low = 0, 0
-    for wanted in ids:
-        step = 1
-        high = low
-        while high < n and _id_of(table, high) < wanted:
-            low = high + 1
-            high += step
-            step *= 2
-        high = min(high, n)
-        while low < high:
-            middle = (low + high) // 2
-            if _id_of(table, middle) < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        if low < n and _id_of(table, low) == wanted:
-            rows[found] = low
-            found += 1
-    return rows[:found]
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def gather(table, rows):
-    """The ids (m,), places (m, 4: x, y, z, stamp) and flags (m,) of rows."""
-    ids, places, flags = np.empty(len(rows), np.int64), np.empty((len(rows), 4)), np.empty(len(rows), np.uint8)
-    for a in range(len(rows)):
-        slab, i = rows[a] // ROWS, rows[a] % ROWS
-        ids[a] = carray(pointer(table[slab, IDS]), (ROWS,), dtype=np.int64)[i]
-        places[a] = carray(pointer(table[slab, PLACES]), (ROWS, 4), dtype=np.float64)[i]
-        flags[a] = carray(pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)[i]
-    return ids, places, flags
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def set_flags(table, rows, keep, add):
-    """flags = flags & keep | add; returns how many rows changed between seen (0) and not."""
-    changed = 0
-    for row in rows:
-        flags = carray(pointer(table[row // ROWS, FLAGS]), (ROWS,), dtype=np.uint8)
-        before = flags[row % ROWS]
-        flags[row % ROWS] = before & keep | add
-        changed += (before != 0) != (flags[row % ROWS] != 0)
-    return changed
 
 
 @no_type_check
@@ -348,12 +265,28 @@ def select_rows(table, candidates, blocked, window, mask):
 
 @no_type_check
 @njit(cache=True, nogil=True)
+def _ask_for(table, row, stride):
+    """Have what `scan_rows` reads of a row on its way from memory while other rows are computed."""
+    slab, i = row // ROWS, np.uint64(row % ROWS)
+    prefetch(table[slab, FLAGS] + i)
+    prefetch(table[slab, FACTORS] + i * np.uint64(8))
+    for offset in range(0, stride, 64):
+        prefetch(table[slab, CODES] + i * np.uint64(stride) + np.uint64(offset))
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
 def scan_rows(table, candidates, query, scales, k):
     """The same as `scan` over the given rows, wherever they lie."""
     step, query_error, floor, blocked = scales[0], scales[1], scales[2], np.uint8(scales[3])
     heap, filled, dots = np.empty(k), 0, np.empty(1, np.int32)
     rows, uppers, n = np.empty(1024, np.int64), np.empty(1024), 0
-    for row in candidates:
+    for a in range(min(_AHEAD, len(candidates))):
+        _ask_for(table, candidates[a], len(query))
+    for a in range(len(candidates)):
+        if a + _AHEAD < len(candidates):
+            _ask_for(table, candidates[a + _AHEAD], len(query))
+        row = candidates[a]
         slab, i = row // ROWS, row % ROWS
         if carray(pointer(table[slab, FLAGS]), (ROWS,), dtype=np.uint8)[i] & blocked:
             continue
