@@ -1,22 +1,104 @@
-"""One answer from everything that a query asks for."""
+"""One answer from everything that a query asks for.
+
+Filters narrow: what passes all of them is a candidate. If words or an embedding are asked for, a candidate must hold
+one of the words or reach `min_similarity`; with both, one of the two suffices. Each ranking that is asked for (words,
+embedding, distance, links, and recency where it has a weight) brings its best candidates, all of these are ranked by
+every one, and the rankings are fused. Where nothing ranks, the newest come first.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
 
 from embmem.protocols import Answer, Ranking
-from embmem.records import Hit, Query
+from embmem.records import Hit, Query, Record
+from embmem.search.embeddings import Embeddings, unit_of
+from embmem.search.finder import Finder
+from embmem.search.fuse import Fused, fuse, mmr
+from embmem.search.plan import Plan
+from embmem.search.rankings import BY_WEIGHT, Rankings
+from embmem.search.why import explain_hit
+from embmem.store.rows import select_records
+from embmem.store.schema import Connection
+from embmem.store.select import conditions
 
-if TYPE_CHECKING:
-    from embmem.store import RecordStore
+DEPTH = 200  # candidates that each of several rankings brings, at least
+# What a hit says in numbers: by ranking the name, and the sign that makes it positive.
+DETAILS = {
+    "text": ("bm25", 1.0), "embedding": ("cosine", 1.0), "near": ("distance", -1.0), "graph": ("hops", -1.0),
+    "recency": ("age", -1.0), "confidence": ("confidence", 1.0),
+}  # fmt: skip
 
 
-def search(store: RecordStore, query: Query, ranking: Ranking) -> Answer:
-    """The records that match, newest first."""
-    if query.embedding is not None:
-        return Answer([], abstained="records are not searched by embedding")
-    hits = [
-        Hit(score=r.confidence, why="in the time asked for", layer="store", stamp=r.t_event, position=r.where, record=r)
-        for r in store.read(query)
-    ]
-    return Answer(hits)
+def search(
+    db: Connection, embeddings: Embeddings, query: Query, ranking: Ranking, *, drive: str | None = None
+) -> Answer:
+    """The best records in one state of the database, with what speaks for each and how they were found.
+
+    Args:
+        db: where.
+        embeddings: of the same store.
+        query: what is asked.
+        ranking: how rankings are fused.
+        drive: the filter whose index is read first, "" for none; the planner chooses if not given.
+
+    Raises:
+        ValueError: if the query or the ranking asks for what cannot be, such as a negative radius.
+    """
+    plan = Plan()
+    if query.k == 0:
+        return Answer([])
+    rankings = _rankings(db, embeddings, query, plan, drive)
+    asked = rankings.asked(ranking)
+    weighed = [name for name in BY_WEIGHT if ranking.weights.get(name) and name not in asked]
+    weights = {"recency": 1.0, **ranking.weights} if asked == ["recency"] else ranking.weights
+    n = max(DEPTH, 4 * query.k) if len(asked) + len(weighed) > 1 or ranking.diversity else query.k
+    pool = np.unique(np.concatenate([rankings.bring(name, n) for name in asked]))
+    if not len(pool):
+        return Answer([], tuple(plan.lines), rankings.why_nothing())
+    fused = fuse(rankings.scored(pool, asked + weighed), fusion=ranking.fusion, weights=weights)
+    plan.note(f"{' + '.join(asked + weighed)}: {len(pool)} candidates ranked")
+    rows = np.arange(min(query.k, len(fused))) if not ranking.diversity else _diverse(db, fused, query.k, ranking)
+    best = fused.take(rows)
+    records = select_records(db, best.ids.tolist())
+    hits = [_hit(best, row, record, query, rankings.now) for row, record in enumerate(records)]
+    plan.note(f"{len(hits)} records read")
+    return Answer(hits, tuple(plan.lines))
+
+
+def _rankings(db: Connection, embeddings: Embeddings, query: Query, plan: Plan, drive: str | None) -> Rankings:
+    found = conditions(query, db)
+    unit = None if query.embedding is None else unit_of(query.embedding)
+    if unit is not None:
+        found = found.without("text")  # an embedding may stand in for the words
+    rankings = Rankings(db, embeddings, query, unit, plan)
+    rankings.attach(Finder(db, found, plan, drive=drive), found.hops)
+    return rankings
+
+
+def _diverse(db: Connection, fused: Fused, k: int, ranking: Ranking) -> np.ndarray:
+    """Rows of k records that are good and not alike."""
+    first = np.arange(min(len(fused), max(DEPTH, 4 * k)))
+    records = select_records(db, fused.ids[first].tolist(), with_blobs=False)
+    dim = max((len(r.embedding) for r in records if r.embedding is not None), default=0)
+    vectors = np.full((len(records), dim), np.nan)
+    for row, record in enumerate(records):
+        if record.embedding is not None:
+            vectors[row] = record.embedding
+    texts = [record.text for record in records]
+    rows = mmr(fused.scores[first], k, diversity=ranking.diversity, embeddings=vectors, texts=texts)
+    return first[rows]
+
+
+def _hit(fused: Fused, row: int, record: Record, query: Query, now: float) -> Hit:
+    matches = fused.matches(row)
+    detail = {DETAILS[name][0]: DETAILS[name][1] * match.score for name, match in matches.items()}
+    return Hit(
+        score=float(fused.scores[row]),
+        why=explain_hit(matches, text=query.text or "", age=now - record.t_event),
+        layer="store",
+        stamp=record.t_event,
+        position=record.where,
+        record=record,
+        detail=detail,
+    )

@@ -9,11 +9,11 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import numpy as np
 from filelock import FileLock
 
 from embmem.errors import InputError, StoreError
@@ -21,17 +21,15 @@ from embmem.protocols import Answer, Ranking
 from embmem.records import Query, Record
 from embmem.store.hidden import follow
 from embmem.store.lock import lock_for_writing
+from embmem.store.opening import connect_file, counters, damage_named, open_to_write
 from embmem.store.rows import Row, encode, insert, select_records
-from embmem.store.schema import VERSION, Connection, check_header, check_size, open_read_only, prepare
-from embmem.store.select import conditions
+from embmem.store.schema import VERSION, Connection, check_header, check_size, open_read_only
 from embmem.store.writer import Batch, CommitTicket, GroupWriter
 
+if TYPE_CHECKING:
+    from embmem.search.embeddings import Embeddings
+
 DEFAULT_RANKING = Ranking()
-
-
-def connect_file(path: Path) -> Connection:
-    """A connection that may write."""
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
 
 
 class RecordStore:
@@ -87,16 +85,23 @@ class RecordStore:
                 held.file_lock = lock_for_writing(self.path)
                 if self.path.is_file():
                     check_size(self.path)
-            self._db = _open_to_write(str(path), connect, copy_of)
+            self._db = open_to_write(str(path), connect, copy_of)
             held.connections.append(self._db)
         except BaseException:
             self._release()
             raise
-        self._dim, self._next_id, self._last_ingest = _counters(self._db)
+        self._dim, self._next_id, self._last_ingest = counters(self._db)
         if self.path is not None:
             held.writer = GroupWriter(
                 partial(_commit, self._db, self._write_lock), max_delay=max_delay, max_batch=max_batch
             )
+
+    @cached_property
+    def embeddings(self) -> Embeddings:
+        """The vector index, loaded at the first search by embedding."""
+        from embmem.search.embeddings import Embeddings
+
+        return Embeddings(self.path)
 
     @property
     def uuid(self) -> str:
@@ -146,17 +151,17 @@ class RecordStore:
 
         Words of `text` narrow (any of them must be there), `embedding` does not: `search` ranks by both.
         """
-        with self.reading() as db:
-            found = conditions(query, db)
-            sql = f"SELECT id FROM records WHERE {found.where} ORDER BY t_event DESC, id DESC LIMIT :k"
-            ids = [row[0] for row in db.execute(sql, {**found.values, "k": query.k})]
-            return select_records(db, ids)
+        from embmem.search.newest import newest
+
+        with self._snapshot() as db:
+            return newest(db, query)
 
     def search(self, query: Query, ranking: Ranking = DEFAULT_RANKING) -> Answer:
         """Ranked by `text`, `embedding`, `near` and `linked_to`; newest first if none of them is set."""
         from embmem.search.engine import search
 
-        return search(self, query, ranking)
+        with self._snapshot() as db:
+            return search(db, self.embeddings, query, ranking)
 
     def copy_to(self, path: Path) -> None:
         """Write all that is acknowledged to a new database file while this one goes on being written.
@@ -165,11 +170,12 @@ class RecordStore:
             StoreError: if it cannot be written; the file may then be there in part.
         """
         with self.reading() as db:
-            db.execute("PRAGMA query_only = OFF")  # which it takes for a change of this file
+            was_query_only = db.execute("PRAGMA query_only").fetchone()[0]
+            db.execute("PRAGMA query_only = OFF")  # it would take the copy for a change of this file
             try:
                 db.execute("VACUUM INTO ?", (str(path),))
             finally:
-                db.execute("PRAGMA query_only = ON")
+                db.execute(f"PRAGMA query_only = {was_query_only}")
 
     def flush(self) -> None:
         """Return when all that was written is acknowledged, or has failed."""
@@ -257,6 +263,19 @@ class RecordStore:
         if is_held:
             raise StoreError(f"{self.path} has readers that hold its write-ahead log; close them and do it again")
 
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        """`reading`, with one state of the database for all that is asked inside."""
+        with self.reading() as db:
+            if self.path is None:  # nobody else writes while the lock is held
+                yield db
+                return
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
     def _submit(self, rows: Sequence[Row]) -> Batch:
         """Number the rows and hand them to the writer; in RAM they are written at once."""
         self._refuse_if_closed()
@@ -292,7 +311,7 @@ class RecordStore:
     def _open_to_read(self) -> None:
         if self.path is None or not self.path.is_file():
             raise InputError(f"{self.path or ':memory:'} is not a file; build a memory first, e.g. with: embmem build")
-        with _damage_named(str(self.path)):
+        with damage_named(str(self.path)):
             check_size(self.path)
             version = check_header(str(self.path), self._reader())
         if version != VERSION:
@@ -336,40 +355,6 @@ class _Held:
             db.close()
         if self.file_lock is not None:
             self.file_lock.release()
-
-
-def _open_to_write(path: str, connect: Callable[[Path], Connection], copy_of: sqlite3.Connection | None) -> Connection:
-    with _damage_named(path):
-        db = connect(Path(path))
-        try:
-            if copy_of is not None and isinstance(db, sqlite3.Connection):
-                copy_of.backup(db)
-            db.execute("PRAGMA trusted_schema = OFF")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            prepare(path, db)
-        except BaseException:
-            db.close()
-            raise
-    return db
-
-
-def _counters(db: Connection) -> tuple[int, int, float]:
-    """Length of the embeddings (0 = none yet), the next id and the latest ingest time."""
-    row = db.execute("SELECT length(data) FROM vectors LIMIT 1").fetchone()
-    dim = row[0] // 2 if row else 0
-    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
-    latest = db.execute("SELECT max(t_ingest) FROM records").fetchone()[0]
-    return dim, 1 + (row[0] if row else 0), -np.inf if latest is None else float(latest)
-
-
-@contextlib.contextmanager
-def _damage_named(path: str) -> Iterator[None]:
-    """SQLite's complaint as ours, with the file's name."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise InputError(f"{path} is damaged or not a memory file: {error}") from error
 
 
 @contextlib.contextmanager
