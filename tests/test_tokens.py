@@ -193,7 +193,7 @@ def test_the_norm_of_a_summary_is_bounded_for_any_weights(n: int, seed: int) -> 
     assert np.linalg.norm(compressor.summarise(facts)) <= compressor.bound
 
 
-def recovered(compressor: TokenCompressor, n: int, *, repeats: int = 12) -> dict[str, np.ndarray]:
+def recovered(compressor: TokenCompressor, n: int, *, repeats: int = 20) -> dict[str, np.ndarray]:
     """Share of n facts that are the nearest of 200 candidates by cosine, each repeat, by method."""
     candidates, all_cues = curved(200, 21), curved(400, 22, world=1)
     rng = np.random.default_rng(n)
@@ -214,10 +214,10 @@ def recovered(compressor: TokenCompressor, n: int, *, repeats: int = 12) -> dict
 
 @pytest.mark.parametrize("n", [2, 4, 8, 16])
 def test_the_trained_token_recovers_more_facts_than_overwriting_and_averaging(trained: TokenCompressor, n: int) -> None:
-    shares = recovered(trained, n)
+    shares, margin = recovered(trained, n), 0.2 if n <= 8 else 0.0  # 16 facts are twice what 63 numbers hold well
     for baseline in ("overwrite", "mean"):
         gain = shares["token"] - shares[baseline]
-        assert gain.mean() > 4.0 * gain.std(ddof=1) / np.sqrt(len(gain)), (baseline, shares)
+        assert gain.mean() > margin + 4.0 * gain.std(ddof=1) / np.sqrt(len(gain)), (baseline, shares)
 
 
 def test_the_cycle_loss_teaches_more_than_the_principal_axes_know() -> None:

@@ -8,10 +8,12 @@ code, and two additive couplings tie the code to the memory,
 where k are the first coordinates of the code. R has an exact inverse. The latent (e and the other coordinates) is not
 kept: reading is R^-1(memory' || 0), and training makes the fact survive that (the cycle loss, `embmem.tokens.fit`).
 
-What it cannot do: a token does not grow, a history does. About `token_dim` / `least_code` facts (32 by default) is the
-most that can come back, fewer where facts have no common structure to learn; past that, answers become wrong without
-a sign. Facts are directions: their length is lost. Two facts under one cue come back as their mean. The exact log is
-the truth; a token is a cache of it that can be made again.
+What it cannot do: a token does not grow, a history does. About `token_dim` / `least_code` facts is the most that can
+come back, fewer where facts have little common structure; past that, answers become wrong without a sign. On facts
+without structure a plain holographic sum does as well or better, and where only bytes count, signs of random
+projections of each entry, packed into as many bytes, keep far more (`benchmarks/tokens.py` shows both). Facts are
+directions: their length is lost. Two facts under one cue come back as their mean. The exact log is the truth; a token
+is a cache of it that can be made again.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class TokenCompressor(nn.Module):
         cue_dim: numbers in a cue; by default `dim`, for entries that are their own cue.
         token_dim: numbers in a token, even.
         n_blocks: of the reversible stack; `hidden` is the width inside them.
-        least_code: the narrowest code.
+        least_code: the narrowest code; `fit` chooses it anew.
         seed: of the initial weights.
 
     Raises:

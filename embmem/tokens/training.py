@@ -12,6 +12,7 @@ from torch import nn
 from embmem.tokens.compressor import BANDWIDTH, TokenCompressor, unit_rows
 
 TEMPERATURE = 0.1  # of the retrieval loss
+WIDTHS = (4, 8, 16, 32, 64)  # that `least_code` is chosen from
 
 
 def fit(
@@ -29,7 +30,8 @@ def fit(
 ) -> list[float]:
     """Adapt `compressor`, in place, to facts and cues like these; the cycle loss of every step comes back.
 
-    First the principal axes of the facts and the spread of the cues set the rotation and the keys. Then, at each step,
+    First the principal axes of the facts and the spread of the cues set the rotation and the keys, and `least_code`
+    becomes the one of `WIDTHS` that recovers most: narrow where facts have structure, wide where not. Then, each step,
     `batch` facts fall into memories of n entries, n log-uniform up to `most`, and the weights follow the gradient of
 
         mean |v - R^-1(R(memory || v) || 0)|^2 + `retrieval` · cross-entropy of v among the batch's facts by cosine,
@@ -51,6 +53,7 @@ def fit(
     torch.set_num_threads(1)
     try:
         _set_axes(compressor, v, c, rng)
+        _set_width(compressor, v, c, rng)
         optimiser = torch.optim.Adam(compressor.parameters(), lr=rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
         losses = []
@@ -94,3 +97,22 @@ def _set_axes(compressor: TokenCompressor, facts: torch.Tensor, cues: torch.Tens
     spread = float((cues - compressor.cue_mean).square().sum(1).mean().sqrt())
     phases = torch.from_numpy(rng.normal(size=tuple(compressor.phases.shape)).astype(np.float32))
     compressor.phases.copy_(BANDWIDTH / max(spread, 1e-6) * phases)
+
+
+@torch.no_grad()
+def _set_width(compressor: TokenCompressor, facts: torch.Tensor, cues: torch.Tensor, rng: np.random.Generator) -> None:
+    """Try each width on the same memories: of half to one and a half times as many entries as codes of 8 fit in."""
+    widths = [width for width in WIDTHS if width <= min(compressor.dim, compressor.size - 1)]
+    most = min(len(facts), compressor.size // 8 + 1)
+    logs = [rng.permutation(len(facts))[:1000] for _ in range(8)]
+    shares = []
+    for compressor.least_code in widths:
+        found = 0
+        for i, rows in enumerate(logs):
+            n = max(1, most * (i + 4) // 8)
+            v, c = facts[rows], cues[rows[:n]]
+            memory = compressor.superpose(v[:n], c).expand(n, -1)
+            nearest = (nn.functional.normalize(compressor.recall(memory, c, n), dim=-1) @ v.T).argmax(1)
+            found += int((nearest == torch.arange(n)).sum())
+        shares.append(found)
+    compressor.least_code = widths[int(np.argmax(shares))]
