@@ -99,6 +99,15 @@ def test_one_of_many_that_were_withdrawn_together_is_restored_alone() -> None:
     assert visible(store) & {1, 2, 3, 4} == {4}
 
 
+def test_what_was_withdrawn_together_is_restored_one_by_one() -> None:
+    store = RecordStore()
+    store.write_all([mug(), mug(), mug()])
+    withdraw(store, [1, 2, 3])
+    for record_id in (2, 1, 3):
+        restore(store, record_id)
+    assert visible(store) & {1, 2, 3} == {1, 2, 3}
+
+
 def test_what_cannot_be_restored_says_why() -> None:
     store = RecordStore()
     store.write_all([mug(), mug(("from", 1))])

@@ -20,7 +20,7 @@ from embmem.cli.overrides import check_kinds
 from embmem.cli.words import as_overrides
 from embmem.errors import EmbmemError
 
-COMMANDS = ("eval", "episodes", "record", "build", "query", "export", "house")
+COMMANDS = ("eval", "episodes", "record", "build", "query", "export", "house", "stats", "diff", "correct", "purge")
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
   embmem eval     evaluate agents in the embedded world: a table, a report, pictures
@@ -30,6 +30,10 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   embmem query    ask a saved map
   embmem export   write a saved map as PLY, map_server grid and picture
   embmem house    write a procedural house as glTF with its semantic table
+  embmem stats    show what a memory holds
+  embmem diff     show what two memories do not have in common
+  embmem correct  say that a record is wrong, withdraw it, or take that back
+  embmem purge    remove all that a source has said, for ever
 
   embmem <command> --help                shows the settings of a command with their defaults
   embmem <command> setting=value ...     changes them (Hydra overrides: a.b=1, list=[x,y])

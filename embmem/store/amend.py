@@ -198,7 +198,7 @@ def _undoing(db: Connection, record_id: int) -> tuple[list[int], list[int]]:
     # Once a correction is withdrawn, those that it corrected would hide the record in its place.
     inherited = hidden.aims_of(db, set().union(*aims.values()))
     undone = sorted({*active, *(i for i, its_aims in inherited.items() if record_id in its_aims)})
-    among = json.dumps(undone)
+    among = json.dumps(active)
     sql = "SELECT target FROM links WHERE relation = 'withdraws' AND record_id IN (SELECT value FROM json_each(?))"
     others = {row[0] for row in db.execute(sql, (among,))} - {record_id, *undone}
     return undone, sorted(others)

@@ -102,12 +102,14 @@ def purge(store: RecordStore, source: str, *, by: str = "operator", reason: str 
         is_there = bool(doomed(db, source).ids)
     if is_there:
         store.change_and_tell(change)
+    store.embeddings.discard()
     store.rewrite()
     return n
 
 
 def _erase(db: Connection, gone: Doomed) -> None:
     """Delete, and leave no copy in what SQLite keeps inside blobs of its own: those a rewritten file would copy."""
+    usual = db.execute("PRAGMA secure_delete").fetchone()[0]
     db.execute("PRAGMA secure_delete = ON")
     try:
         delete_records(db, gone.ids)
@@ -121,7 +123,7 @@ def _erase(db: Connection, gone: Doomed) -> None:
         for (statistics,) in db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'sqlite_stat%'").fetchall():
             db.execute(f"DELETE FROM {statistics}")
     finally:
-        db.execute("PRAGMA secure_delete = OFF")
+        db.execute(f"PRAGMA secure_delete = {usual}")
 
 
 def delete_records(db: Connection, ids: Iterable[int], *, lineage: Sequence[int] = ()) -> None:
