@@ -8,26 +8,21 @@ every one, and the rankings are fused. Where nothing ranks, the newest come firs
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from embmem.protocols import Answer, Ranking
 from embmem.records import Hit, Query, Record
 from embmem.search.embeddings import Embeddings, unit_of
 from embmem.search.finder import Finder
-from embmem.search.fuse import Fused, fuse, mmr
+from embmem.search.fuse import DEPTH, Fused, diverse, fuse
 from embmem.search.plan import Plan
 from embmem.search.rankings import BY_WEIGHT, Rankings
-from embmem.search.why import explain_hit
+from embmem.search.why import DETAILS, explain_hit
 from embmem.store.rows import select_records
 from embmem.store.schema import Connection
 from embmem.store.select import conditions
-
-DEPTH = 200  # candidates that each of several rankings brings, at least
-# What a hit says in numbers: by ranking the name, and the sign that makes it positive.
-DETAILS = {
-    "text": ("bm25", 1.0), "embedding": ("cosine", 1.0), "near": ("distance", -1.0), "graph": ("hops", -1.0),
-    "recency": ("age", -1.0), "confidence": ("confidence", 1.0),
-}  # fmt: skip
 
 
 def search(
@@ -58,7 +53,9 @@ def search(
         return Answer([], tuple(plan.lines), rankings.why_nothing())
     fused = fuse(rankings.scored(pool, asked + weighed), fusion=ranking.fusion, weights=weights)
     plan.note(f"{' + '.join(asked + weighed)}: {len(pool)} candidates ranked")
-    rows = np.arange(min(query.k, len(fused))) if not ranking.diversity else _diverse(db, fused, query.k, ranking)
+    rows = np.arange(min(query.k, len(fused)))
+    if ranking.diversity:
+        rows = diverse(fused, query.k, ranking.diversity, partial(select_records, db, with_blobs=False))
     best = fused.take(rows)
     records = select_records(db, best.ids.tolist())
     hits = [_hit(best, row, record, query, rankings.now) for row, record in enumerate(records)]
@@ -74,20 +71,6 @@ def _rankings(db: Connection, embeddings: Embeddings, query: Query, plan: Plan, 
     rankings = Rankings(db, embeddings, query, unit, plan)
     rankings.attach(Finder(db, found, plan, drive=drive), found.hops)
     return rankings
-
-
-def _diverse(db: Connection, fused: Fused, k: int, ranking: Ranking) -> np.ndarray:
-    """Rows of k records that are good and not alike."""
-    first = np.arange(min(len(fused), max(DEPTH, 4 * k)))
-    records = select_records(db, fused.ids[first].tolist(), with_blobs=False)
-    dim = max((len(r.embedding) for r in records if r.embedding is not None), default=0)
-    vectors = np.full((len(records), dim), np.nan)
-    for row, record in enumerate(records):
-        if record.embedding is not None:
-            vectors[row] = record.embedding
-    texts = [record.text for record in records]
-    rows = mmr(fused.scores[first], k, diversity=ranking.diversity, embeddings=vectors, texts=texts)
-    return first[rows]
 
 
 def _hit(fused: Fused, row: int, record: Record, query: Query, now: float) -> Hit:

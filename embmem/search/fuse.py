@@ -8,13 +8,16 @@ go to the newest id, so no result depends on the order in which candidates or si
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from embmem.records import Record
+
+DEPTH = 200  # candidates that each of several rankings brings, at least
 RRF_K = 60.0  # Cormack et al.: flattens the head, so that one ranking alone does not decide
 UNASKED = {"recency": 0.0, "confidence": 0.0}  # known of every record; they rank only where they are given a weight
 
@@ -136,6 +139,19 @@ def mmr(
         similarity = np.where(has_vector & has_vector[row], units @ units[row], overlap)
         nearest = similarity if turn == 0 else np.maximum(nearest, similarity)
     return np.array(picked, dtype=np.int64)
+
+
+def diverse(fused: Fused, k: int, diversity: float, read: Callable[[list[int]], list[Record]]) -> Int[np.ndarray, " m"]:
+    """Rows of k records that are good and not alike (`mmr`), among the best; `read` gives their records."""
+    first = np.arange(min(len(fused), max(DEPTH, 4 * k)))
+    records = read(fused.ids[first].tolist())
+    dim = max((len(r.embedding) for r in records if r.embedding is not None), default=0)
+    vectors = np.full((len(records), dim), np.nan)
+    for row, record in enumerate(records):
+        if record.embedding is not None:
+            vectors[row] = record.embedding
+    texts = [record.text for record in records]
+    return first[mmr(fused.scores[first], k, diversity=diversity, embeddings=vectors, texts=texts)]
 
 
 def abstention(

@@ -9,6 +9,11 @@ from embmem.search.fuse import Match
 
 MAX_QUERY = 60  # characters of a query that are repeated
 UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))  # [s] each
+# What a hit says in numbers: by ranking the name, and the sign that makes it positive.
+DETAILS = {
+    "text": ("bm25", 1.0), "embedding": ("cosine", 1.0), "near": ("distance", -1.0), "graph": ("hops", -1.0),
+    "recency": ("age", -1.0), "confidence": ("confidence", 1.0),
+}  # fmt: skip
 ORDER = ("text", "embedding", "near", "graph", "confidence", "recency")
 
 

@@ -208,7 +208,7 @@ def select_records(db: Connection, ids: Sequence[int], *, with_blobs: bool = Tru
     for record_id, relation, target in db.execute(sql, (asked,)):
         links.setdefault(record_id, []).append(Link(relation, target))
     return [
-        _checked_record(
+        checked_record(
             rows[i], entities.get(i, ()), keys.get(i, ()), vectors.get(i), blobs.get(i), tuple(links.get(i, ()))
         )
         for i in map(int, ids)
@@ -223,7 +223,7 @@ def _grouped(db: Connection, sql: str, asked: str) -> dict[int, tuple[str, ...]]
     return {record_id: tuple(names) for record_id, names in found.items()}
 
 
-def _checked_record(row: Sequence[Any], *rest: Any) -> Record:
+def checked_record(row: Sequence[Any], *rest: Any) -> Record:
     """SQLite lets any column hold anything: what a file says is not believed before it has been looked at.
 
     Raises:

@@ -1,0 +1,187 @@
+"""One answer of the whole fleet: what `embmem.search.engine` does, in the words of Postgres.
+
+Every ranking is exact: the words are scored by the BM25 of SQLite's FTS5, cosines by pgvector over all records that
+pass the filters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from embmem.fleet.log import origins_of
+from embmem.fleet.rows import select_records, vector_text
+from embmem.fleet.select import HUGE, conditions, holds_any, squared, stems_of
+from embmem.fleet.server import Database
+from embmem.fleet.words import hash_of
+from embmem.protocols import Answer, Ranking
+from embmem.records import Hit, Query, Record
+from embmem.search.fuse import DEPTH, Fused, Signal, abstention, diverse, fuse
+from embmem.search.plan import Plan
+from embmem.search.why import DETAILS, explain_hit
+
+K1, B = 1.2, 0.75  # of FTS5
+
+
+class Asked:
+    """A query in one state of the database: who passes, and by which expressions of SQL they are ranked."""
+
+    def __init__(self, db: Database, query: Query, robots: Sequence[str] | None) -> None:
+        """Raises ValueError if the query asks for what cannot be."""
+        self.db = db
+        self.query = query
+        self.found = conditions(query, db, robots)
+        self.scores = {"recency": "t_event - %(now)s::float8", "confidence": "confidence"}
+        latest = db.execute("SELECT max(t_event) FROM records").fetchone()[0]
+        self.now = 0.0 if latest is None else float(latest)
+        self.found.values["now"] = self.now
+        meant = []
+        if query.text is not None:
+            meant.append(self._add_text(query.text))
+        if query.embedding is not None:
+            meant.append(self._add_embedding(query.embedding, query.min_similarity))
+        self.filters = self.found.where
+        if meant:
+            self.found.add(" OR ".join(meant))
+        if query.near is not None:
+            near = " AND ".join(f"abs({a}) < {HUGE}" for a in "xyz")
+            self.scores["near"] = f"CASE WHEN {near} THEN -sqrt({squared()}) END"
+        if query.linked_to is not None:
+            hops = self.found.hops
+            self.found.values |= {"hop_ids": list(hops), "hop_counts": [-float(n) for n in hops.values()]}
+            self.scores["graph"] = "(%(hop_counts)s::float8[])[array_position(%(hop_ids)s::bigint[], records.id)]"
+
+    @property
+    def names(self) -> list[str]:
+        """The rankings that the query itself asks for."""
+        return [name for name in ("text", "embedding", "near", "graph") if name in self.scores]
+
+    def best(self, name: str, n: int) -> list[int]:
+        """Ids of the n best of a ranking; ties newest id first."""
+        score = self.scores[name]
+        sql = f"""SELECT id FROM (SELECT id, {score} AS score FROM records WHERE {self.found.where}) AS ranked
+            WHERE score IS NOT NULL ORDER BY score DESC, id DESC LIMIT %(n)s"""
+        if name == "recency":  # an index is in this order
+            sql = f"SELECT id FROM records WHERE {self.found.where} ORDER BY t_event DESC, id DESC LIMIT %(n)s"
+        return [row[0] for row in self.db.execute(sql, {**self.found.values, "n": n})]
+
+    def scored(self, ids: Sequence[int], names: Sequence[str]) -> dict[str, Signal]:
+        """The scores of records that pass, by ranking; what it does not know is left out."""
+        columns = ", ".join(f"{self.scores[name]} AS {name}" for name in names)
+        sql = f"SELECT id, {columns} FROM records WHERE id = ANY(%(pool)s::bigint[]) ORDER BY id"
+        rows = self.db.execute(sql, {**self.found.values, "pool": list(ids)}).fetchall()
+        known = np.array([row[0] for row in rows], np.int64)
+        table = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), len(names))
+        return {name: (known[keep], table[keep, i]) for i, name in enumerate(names)
+                for keep in [~np.isnan(table[:, i])]}  # fmt: skip
+
+    def why_nothing(self) -> str:
+        """Why no record is good enough."""
+        signals: dict[str, Signal] = {}
+        if self.query.text is not None:
+            signals["text"] = (np.zeros(0, np.int64), np.zeros(0))
+        if self.query.embedding is not None:
+            cosine = self.scores["embedding"].replace("%(min_similarity)s", "-1.0")
+            where = f"({self.filters}) AND embedding IS NOT NULL"
+            sql = f"SELECT id, {cosine} FROM records WHERE {where} ORDER BY 2 DESC LIMIT 1"
+            rows = self.db.execute(sql, self.found.values).fetchall()
+            rows = [row for row in rows if row[1] is not None]
+            signals["embedding"] = (np.array([r[0] for r in rows], np.int64), np.array([r[1] for r in rows], float))
+        reason = abstention(signals, text=self.query.text or "", min_similarity=self.query.min_similarity)
+        return reason or "nothing matches"
+
+    def _add_text(self, text: str) -> str:
+        """Okapi BM25 as FTS5 computes it (Robertson and Zaragoza, 2009, with the weight of a word at least 1e-6)."""
+        stems = stems_of(text)
+        condition, hashes = holds_any(stems)
+        n_documents, n_words = self.db.execute("SELECT n_documents, n_words FROM head").fetchone()
+        values: dict[str, object] = {"stems": hashes, "mean": max(n_words / max(n_documents, 1), 1e-9)}
+        terms = ["0.0"]
+        counts = {}
+        for stem in dict.fromkeys(stems):
+            alone, value = holds_any([stem])
+            sql = f"SELECT count(*) FROM records WHERE {alone}"
+            counts[stem] = self.db.execute(sql, {"stems": value}).fetchone()[0]
+        length = f"{K1} * ({1.0 - B} + {B} * n_words / %(mean)s::float8)"
+        for i, stem in enumerate(stems):
+            weight = math.log((n_documents - counts[stem] + 0.5) / (counts[stem] + 0.5))
+            values |= {f"word{i}": hash_of("word", stem), f"weight{i}": max(weight, 1e-6)}
+            n = f"coalesce(counts[array_position(words, %(word{i})s::bigint)], 0)"
+            terms.append(f"%(weight{i})s::float8 * {n} * {K1 + 1.0} / ({n} + {length})")
+        self.found.values |= values
+        self.scores["text"] = f"CASE WHEN {condition} THEN {' + '.join(terms)} END"
+        return condition
+
+    def _add_embedding(self, embedding: np.ndarray, least: float) -> str:
+        vector = np.asarray(embedding, np.float64)
+        if vector.ndim != 1 or not np.isfinite(vector).all() or not vector.any():
+            raise ValueError(f"an embedding must be one finite vector, not all 0, got one of shape {vector.shape}")
+        if self.db.execute("SELECT dim FROM head").fetchone()[0] != len(vector):
+            self.scores["embedding"] = "NULL::float8"
+            return "false"
+        unit = vector / np.abs(vector).max()
+        self.found.values |= {"unit": vector_text(unit / np.linalg.norm(unit)), "min_similarity": float(least)}
+        cosine = "1.0 - (embedding <=> %(unit)s::vector)"
+        self.scores["embedding"] = f"CASE WHEN {cosine} >= %(min_similarity)s THEN {cosine} END"
+        return f"coalesce({cosine} >= %(min_similarity)s, false)"
+
+
+def search(db: Database, query: Query, ranking: Ranking, robots: Sequence[str] | None) -> Answer:
+    """The best records in one state of the database, with what speaks for each and which robot has it."""
+    plan = Plan()
+    question = Asked(db, query, robots)
+    asked = question.names
+    if not asked or ranking.weights.get("recency"):
+        asked = [*asked, "recency"]
+    weighed = [name for name in ("recency", "confidence") if ranking.weights.get(name) and name not in asked]
+    weights = {"recency": 1.0, **ranking.weights} if asked == ["recency"] else ranking.weights
+    n = max(DEPTH, 4 * query.k) if len(asked) + len(weighed) > 1 or ranking.diversity else query.k
+    pool: set[int] = set()
+    for name in asked:
+        best = question.best(name, n)
+        pool |= set(best)
+        plan.note(f"{name}: {len(best)} candidates")
+    if not pool:
+        return Answer([], tuple(plan.lines), question.why_nothing())
+    fused = fuse(question.scored(sorted(pool), asked + weighed), fusion=ranking.fusion, weights=weights)
+    rows = np.arange(min(query.k, len(fused)))
+    if ranking.diversity:
+        rows = diverse(fused, query.k, ranking.diversity, partial(select_records, db, with_blobs=False))
+    chosen = fused.take(rows)
+    hits = _hits(db, chosen, question)
+    plan.note(f"{len(pool)} candidates ranked, {len(hits)} records read")
+    return Answer(hits, tuple(plan.lines))
+
+
+def newest(db: Database, query: Query, robots: Sequence[str] | None) -> list[Record]:
+    """At most `query.k` records that pass the filters, of `text` any word, newest first; ties newest id first."""
+    found = conditions(query, db, robots)
+    if query.text is not None:
+        condition, stems = holds_any(stems_of(query.text))
+        found.add(condition, stems=stems)
+    sql = f"SELECT id FROM records WHERE {found.where} ORDER BY t_event DESC, id DESC LIMIT %(k)s"
+    return select_records(db, [row[0] for row in db.execute(sql, {**found.values, "k": query.k})])
+
+
+def _hits(db: Database, chosen: Fused, question: Asked) -> list[Hit]:
+    ids = chosen.ids.tolist()
+    origins = origins_of(db, ids)
+    hits = []
+    for row, record in enumerate(select_records(db, ids)):
+        matches = chosen.matches(row)
+        why = explain_hit(matches, text=question.query.text or "", age=question.now - record.t_event)
+        hits.append(
+            Hit(
+                score=float(chosen.scores[row]),
+                why=f"{why}, robot {origins[ids[row]].robot}",
+                layer="store",
+                stamp=record.t_event,
+                position=record.where,
+                record=record,
+                detail={DETAILS[name][0]: DETAILS[name][1] * match.score for name, match in matches.items()},
+            )
+        )
+    return hits
