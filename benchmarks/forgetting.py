@@ -1,0 +1,191 @@
+"""What a household robot still knows after 30 days when it may keep a share of its bytes, by forgetting policy.
+
+    python benchmarks/forgetting.py [--quick] [--seed N] [--json FILE] [--png FILE]
+
+The stream is lived, not invented: three tours a day through the embedded house, each frame rendered with depth noise,
+a record for each thing that shows 25 pixels; between two tours the household's habits move things. After each tour
+20 things are asked for (a few of them most of the time), which counts as use; every evening the policy makes room. In
+the end three kinds of questions count alike: where is a thing (all things), where was it after a tour (2,000 drawn),
+what was in a room after a tour (300 drawn, F1). A place is right within 0.5 m of the truth. An answer is the newest
+sighting up to then that is left, or else the first one after. Bytes are those of the compacted file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from forgetting_answers import Exam
+from forgetting_stream import TOURS, Stream, live
+from rich.console import Console
+from rich.table import Table
+
+from embmem.forgetting import Age, ForgettingPolicy, LeastUsed, Remembered, Reservoir
+from embmem.redundancy import Redundancy, Story
+from embmem.store import RecordStore
+
+POLICIES: tuple[ForgettingPolicy, ...] = (Age(), LeastUsed(), Reservoir(), Redundancy(), Story())
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+GOAL = 0.95  # of the unlimited recall at a tenth of the bytes
+
+
+def remembered(stream: Stream, n_bytes: int) -> Remembered:
+    """All sightings; each takes so many bytes."""
+    records = stream.sightings
+    names = {name: i for i, name in enumerate(sorted({r.entities[0] for r in records}))}
+    looks = np.stack([np.asarray(r.embedding, dtype=np.float32) for r in records])
+    n = len(records)
+    return Remembered(
+        ids=np.arange(1, n + 1), n_bytes=np.full(n, n_bytes), stamps=np.array([r.t_event for r in records]),
+        positions=np.stack([np.asarray(r.where) for r in records]),
+        topics=np.array([names[r.entities[0]] for r in records]),
+        embeddings=looks / np.linalg.norm(looks, axis=1, keepdims=True),
+        reads=np.zeros(n, dtype=np.int64), last_read=np.full(n, -np.inf),
+    )  # fmt: skip
+
+
+def keep(stream: Stream, everything: Remembered, policy: ForgettingPolicy, budget: int) -> Remembered:
+    """What is left after the stream if the policy makes room every evening."""
+    left = everything.rows(np.zeros(0, dtype=np.int64))
+    topic_of = {r.entities[0]: int(t) for r, t in zip(stream.sightings, everything.topics, strict=True)}
+    for tour, asked in enumerate(stream.asked):
+        left = left.joined(everything.rows(np.flatnonzero(stream.tour_of == tour)))
+        for name in asked:
+            about = np.flatnonzero(left.topics == topic_of.get(name, -1))
+            if len(about):
+                newest = about[np.argmax(left.stamps[about])]
+                left.reads[newest] += 1
+                left.last_read[newest] = stream.ends[tour]
+        if (tour + 1) % len(TOURS):
+            continue
+        excess = int(left.n_bytes.sum()) - budget
+        is_kept = np.ones(len(left), dtype=np.bool_)
+        is_kept[policy.choose(left, excess)] = False
+        left = left.rows(is_kept)
+    return left
+
+
+def file_bytes(stream: Stream, ids: np.ndarray) -> int:
+    """Of a compacted memory file with these sightings."""
+    with tempfile.TemporaryDirectory() as folder:
+        with RecordStore(Path(folder) / "a.embmem", clock=lambda: 0.0) as store:
+            store.write_all(replace(stream.sightings[i - 1], T_map_obs=None) for i in ids.tolist())
+            store.copy_to(Path(folder) / "b.embmem")
+        return (Path(folder) / "b.embmem").stat().st_size
+
+
+def measure(stream: Stream, seed: int, shares: tuple[float, ...]) -> list[dict[str, Any]]:
+    """Recall of each policy at each share of the bytes."""
+    ids = np.arange(1, len(stream.sightings) + 1)
+    total = file_bytes(stream, ids)
+    everything = remembered(stream, round(total / len(ids)))
+    exam = Exam.of(stream, seed)
+    rows = []
+    for policy in POLICIES:
+        for share in shares:
+            left = everything if share == 1.0 else keep(stream, everything, policy, int(share * total))
+            scores = exam.grade(left)
+            recall = float(np.mean(list(scores.values())))
+            row = {"policy": policy.name, "share": share, "recall": recall, "records": len(left), **scores}
+            row["bytes"] = total if share == 1.0 else file_bytes(stream, left.ids)
+            rows.append(row)
+    return rows
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The goal, judged for each policy: recall at a tenth of the bytes against all of them."""
+    found = []
+    for policy in POLICIES:
+        by_share = {row["share"]: row for row in rows if row["policy"] == policy.name}
+        ours, peer = by_share[0.1], by_share[1.0]
+        ratio = ours["recall"] / peer["recall"]
+        found.append(
+            {
+                "name": f"recall at 10 % of the bytes, {policy.name}", "ours": ours["recall"],
+                "peer": peer["recall"], "peer_name": "everything kept", "ratio": ratio,
+                "bytes": ours["bytes"], "peer_bytes": peer["bytes"], "goal": GOAL, "met": ratio >= GOAL,
+            }
+        )  # fmt: skip
+    best = max(found, key=lambda row: row["ratio"])
+    return [{**best, "name": f"recall at 10 % of the bytes, best policy ({best['name'].split(', ')[1]})"}, *found]
+
+
+def show(rows: list[dict[str, Any]], console: Console) -> None:
+    """Two tables: recall by policy and share, and what it is made of at a tenth."""
+    shares = sorted({row["share"] for row in rows})
+    table = Table("policy", *(f"{share:.0%}" for share in shares), title="recall against bytes kept")
+    for policy in POLICIES:
+        values = {row["share"]: row["recall"] for row in rows if row["policy"] == policy.name}
+        table.add_row(policy.name, *(f"{values[share]:.3f}" for share in shares))
+    console.print(table)
+    parts = ("now", "then", "room")
+    table = Table("policy", "where is it", "where was it", "what was in the room", "bytes", title="at 10 %")
+    for row in rows:
+        if row["share"] == 0.1:
+            table.add_row(row["policy"], *(f"{row[part]:.3f}" for part in parts), f"{row['bytes']:,}")
+    console.print(table)
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Recall over the share of bytes, logarithmic, one line a policy."""
+    import cv2
+
+    width, height, left, top, right, bottom = 900, 600, 80, 30, 180, 60
+    image = np.full((height, width, 3), 255, dtype=np.uint8)
+    colours = [(180, 119, 31), (14, 127, 255), (44, 160, 44), (189, 103, 148), (40, 39, 214)]
+    low = np.log10(SHARES[0])
+
+    def at(share: float, recall: float) -> tuple[int, int]:
+        x = left + (1.0 - np.log10(share) / low) * (width - left - right)
+        return round(float(x)), round(height - bottom - recall * (height - top - bottom))
+
+    font, black = cv2.FONT_HERSHEY_SIMPLEX, (60, 60, 60)
+    for recall in (0.0, 0.25, 0.5, 0.75, 1.0):
+        cv2.line(image, at(SHARES[0], recall), at(1.0, recall), (225, 225, 225), 1)
+        cv2.putText(image, f"{recall:.2f}", (20, at(1.0, recall)[1] + 5), font, 0.5, black, 1, cv2.LINE_AA)
+    for share in SHARES:
+        x, y = at(share, 0.0)
+        cv2.putText(image, f"{share:.0%}", (x - 12, y + 22), font, 0.5, black, 1, cv2.LINE_AA)
+    cv2.putText(image, "share of the bytes kept", (330, height - 12), font, 0.5, black, 1, cv2.LINE_AA)
+    for i, policy in enumerate(POLICIES):
+        points = sorted((row["share"], row["recall"]) for row in rows if row["policy"] == policy.name)
+        line = np.array([at(*point) for point in points], dtype=np.int32)
+        cv2.polylines(image, [line], False, colours[i], 2, cv2.LINE_AA)
+        y = top + 24 * i + 20
+        cv2.putText(image, policy.name, (width - right + 20, y), font, 0.5, colours[i], 1, cv2.LINE_AA)
+    cv2.imwrite(str(path), image)
+
+
+def main() -> None:
+    """Run and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="six days, three shares")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--png", type=Path)
+    arguments = parser.parse_args()
+    console = Console()
+    n_days, shares = (6, (0.05, 0.1, 1.0)) if arguments.quick else (30, SHARES)
+    stream = live(n_days, arguments.seed)
+    console.print(f"{n_days} days, {len(stream.ends)} tours, {len(stream.sightings):,} sightings")
+    rows = measure(stream, arguments.seed, shares)
+    show(rows, console)
+    figures = summary(rows)
+    best = figures[0]
+    console.print(
+        f"{best['name']}: {best['ratio']:.1%} of the recall with everything kept, "
+        f"goal {GOAL:.0%}: {'met' if best['met'] else 'MISSED'}"
+    )
+    if arguments.json:
+        arguments.json.write_text(json.dumps([*figures, *({"name": "curve", **row} for row in rows)], indent=1))
+    if arguments.png:
+        draw(rows, arguments.png)
+
+
+if __name__ == "__main__":
+    main()
