@@ -17,8 +17,8 @@ from embmem.records import Hit, Query, Record
 from embmem.search.embeddings import Embeddings, unit_of
 from embmem.search.finder import Finder
 from embmem.search.fuse import DEPTH, Fused, diverse, fuse
-from embmem.search.plan import Plan
-from embmem.search.rankings import BY_WEIGHT, Rankings
+from embmem.search.plan import Gathering, Plan
+from embmem.search.rankings import BY_WEIGHT, Rankings, asked, gathering
 from embmem.search.why import DETAILS, explain_hit
 from embmem.store.rows import select_records
 from embmem.store.schema import Connection
@@ -43,16 +43,16 @@ def search(
     plan = Plan()
     if query.k == 0:
         return Answer([])
-    rankings = _rankings(db, embeddings, query, plan, drive)
-    asked = rankings.asked(ranking)
-    weighed = [name for name in BY_WEIGHT if ranking.weights.get(name) and name not in asked]
-    weights = {"recency": 1.0, **ranking.weights} if asked == ["recency"] else ranking.weights
-    n = max(DEPTH, 4 * query.k) if len(asked) + len(weighed) > 1 or ranking.diversity else query.k
-    pool = np.unique(np.concatenate([rankings.bring(name, n) for name in asked]))
+    names = asked(query, ranking)
+    rankings = _rankings(db, embeddings, query, plan, gathering(names, drive))
+    every = names + [name for name in BY_WEIGHT if ranking.weights.get(name) and name not in names]
+    weights = {"recency": 1.0, **ranking.weights} if names == ["recency"] else ranking.weights
+    n = max(DEPTH, 4 * query.k) if len(every) > 1 or ranking.diversity else query.k
+    pool = np.unique(np.concatenate([rankings.bring(name, n) for name in names]))
     if not len(pool):
         return Answer([], tuple(plan.lines), rankings.why_nothing())
-    fused = fuse(rankings.scored(pool, asked + weighed), fusion=ranking.fusion, weights=weights)
-    plan.note(f"{' + '.join(asked + weighed)}: {len(pool)} candidates ranked")
+    fused = fuse(rankings.scored(pool, every), fusion=ranking.fusion, weights=weights)
+    plan.note(f"{' + '.join(every)}: {len(pool)} candidates ranked")
     rows = np.arange(min(query.k, len(fused)))
     if ranking.diversity:
         rows = diverse(fused, query.k, ranking.diversity, partial(select_records, db, with_blobs=False))
@@ -63,13 +63,13 @@ def search(
     return Answer(hits, tuple(plan.lines))
 
 
-def _rankings(db: Connection, embeddings: Embeddings, query: Query, plan: Plan, drive: str | None) -> Rankings:
+def _rankings(db: Connection, embeddings: Embeddings, query: Query, plan: Plan, order: Gathering) -> Rankings:
     found = conditions(query, db)
     unit = None if query.embedding is None else unit_of(query.embedding)
     if unit is not None:
         found = found.without("text")  # an embedding may stand in for the words
     rankings = Rankings(db, embeddings, query, unit, plan)
-    rankings.attach(Finder(db, found, plan, drive=drive), found.hops)
+    rankings.attach(Finder(db, found, plan, order), found.hops)
     return rankings
 
 

@@ -10,16 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from embmem.records import Query
-from embmem.search.plan import Gathered, Plan, gather
+from embmem.search.plan import HANDFUL, Gathered, Gathering, Plan, gather
 from embmem.store.frustum import sees
 from embmem.store.schema import Connection
 from embmem.store.select import Conditions, Source, Term
 
 BLOCK = 64  # rows checked together at first; later blocks are larger
 MAX_BLOCK = 4096
-PATIENCE = 1 << 14  # rows checked in vain before the plan is changed
+PATIENCE = 1 << 14  # rows read in vain before the plan is changed
 MOST = 1 << 18  # records that are gathered then
 FIRST_RADIUS = 0.25  # [m]
+READ, READ_PLACE = 0.1, 0.7  # cost of a row of an index, of a place of the R*Tree; to check a row costs 1
 LAST_RADIUS = 1e6  # [m]; beyond, all that has a place is looked at
 _ALL = Source("records AS by_event INDEXED BY records_by_event", "1", "by_event.id", "by_event.t_event")
 _PLACES = """SELECT id, x0, x1, y0, y1, z0, z1 FROM places
@@ -40,15 +41,15 @@ class Finder:
     `is_meant` is asked of what passes them, and may refuse more: (n,) ids -> (n,) bool.
     """
 
-    def __init__(self, db: Connection, found: Conditions, plan: Plan, *, drive: str | None = None) -> None:
+    def __init__(self, db: Connection, found: Conditions, plan: Plan, gathering: Gathering) -> None:
         self.db = db
         self.plan = plan
         self.is_meant: Callable[[np.ndarray], np.ndarray] | None = None
         self.n_checked = 0
         self._found = found
-        self._gathered: Gathered = gather(db, found, plan, drive=drive)
+        self._gathered: Gathered = gather(db, found, plan, gathering)
         self._facts: dict[int, Facts | None] = {}
-        self._may_widen = drive is None
+        self._may_widen = gathering.drive is None
 
     @property
     def ids(self) -> np.ndarray | None:
@@ -81,36 +82,33 @@ class Finder:
 
     def newest(self, n: int) -> np.ndarray:
         """The n newest that pass, newest event first; ties newest id first."""
-        if self.ids is not None and len(self.ids) <= PATIENCE:
-            return self._by_time(self.admit(self.ids))[:n]
-        chosen = np.zeros(0, np.int64)
-        n_before = self.n_checked
-        for block in self._blocks_by_time():
-            chosen = np.concatenate([chosen, self.admit(block)])
-            if len(chosen) >= n:
-                break
-            if self.n_checked - n_before > PATIENCE and self._widen():
-                return self.newest(n)
-        self.plan.note(f"newest first: {self.n_checked - n_before} rows checked for {len(chosen[:n])}")
-        return chosen[:n]
+        if not self._is_handful(n):
+            chosen, n_read = np.zeros(0, np.int64), 0
+            for block in self._blocks_by_time():
+                chosen, n_read = np.concatenate([chosen, self.admit(block)]), n_read + len(block)
+                if len(chosen) >= n or self._is_detour(n_read, READ):
+                    break
+            if len(chosen) >= n or self.ids is None or not self._is_detour(n_read, READ):
+                self.plan.note(f"newest first: {n_read} read for {len(chosen[:n])}")
+                return chosen[:n]
+        ids = self._all_known()
+        return ids[np.lexsort((-ids, -self.stamps(ids)))][:n]
 
     def nearest(self, query: Query, n: int) -> tuple[np.ndarray, np.ndarray]:
         """The n nearest to `query.near` that pass, and their distances [m]; ties newest id first."""
         near = np.asarray(query.near, dtype=np.float64)
-        if self.ids is not None and len(self.ids) <= PATIENCE:
-            ids = self.admit(self.ids)
-            return nearest_first(ids, self.distances(ids, near), n)
-        radius, n_before = min(FIRST_RADIUS, query.radius), self.n_checked
-        while True:
-            ids, distances = self._within(near, radius, n, is_all=radius >= query.radius)
-            if len(ids) >= n or radius >= query.radius or radius == np.inf:
-                break
-            if self.n_checked - n_before > PATIENCE and self._widen():
-                return self.nearest(query, n)
+        radius, n_read = min(FIRST_RADIUS, query.radius), 0
+        while not self._is_handful(n) and not self._is_detour(n_read, READ_PLACE):
+            is_all = radius >= query.radius or radius == np.inf
+            ids, distances, n_places = self._within(near, radius, n, is_all=is_all)
+            n_read += n_places
+            if len(ids) >= n or is_all:
+                self.plan.note(f"R*Tree to {radius:.2f} m: {n_read} read for {len(ids)}")
+                return ids, distances
             grown = radius * (4.0 if not len(ids) else min(4.0, max(1.3, (1.5 * n / len(ids)) ** (1.0 / 3.0))))
             radius = min(query.radius, grown if grown < LAST_RADIUS else np.inf)
-        self.plan.note(f"R*Tree to {radius:.2f} m: {self.n_checked - n_before} rows checked for {len(ids)}")
-        return ids, distances
+        ids = self._all_known()
+        return nearest_first(ids, self.distances(ids, near), n)
 
     def distances(self, ids: np.ndarray, near: np.ndarray) -> np.ndarray:
         """(n,) [m] of admitted ids; NaN without a place."""
@@ -121,8 +119,23 @@ class Finder:
         """(n,) [s] of admitted ids."""
         return np.array([self.facts(i).stamp for i in ids.tolist()], dtype=np.float64)
 
-    def _by_time(self, ids: np.ndarray) -> np.ndarray:
-        return ids[np.lexsort((-ids, -self.stamps(ids)))]
+    def _is_handful(self, n: int) -> bool:
+        """True where all that may pass are so few that no order is needed to find the first n."""
+        return self.ids is not None and len(self.ids) <= max(HANDFUL, 4 * n)
+
+    def _is_detour(self, n_read: int, cost: float) -> bool:
+        """True where it were cheaper to check all that may pass; if that is unknown, changes the plan once."""
+        if self.ids is None and n_read > PATIENCE and self._may_widen:
+            self._may_widen = False
+            self.plan.note(f"{n_read} read, few pass: the plan is changed")
+            gathered = gather(self.db, self._found, self.plan, Gathering(limit=MOST))
+            self._gathered = self._gathered if gathered.ids is None else gathered
+        return self.ids is not None and n_read * cost > len(self.ids)
+
+    def _all_known(self) -> np.ndarray:
+        ids = np.zeros(0, np.int64) if self.ids is None else self.admit(self.ids)
+        self.plan.note(f"all {0 if self.ids is None else len(self.ids)} checked: {len(ids)} pass")
+        return ids
 
     def _check(self, ids: np.ndarray) -> None:
         """Learn which of these pass, and their facts."""
@@ -156,26 +169,15 @@ class Finder:
     def _length(self, term: Term) -> tuple[int, bool, str]:
         return self._gathered.counts.get(term.name, 0), term.name == "time", term.name
 
-    def _widen(self) -> bool:
-        """Gather more than seemed worth it, since the rows that come first do not pass; once."""
-        if self.ids is not None or not self._may_widen:
-            return False
-        self._may_widen = False
-        self.plan.note(f"{self.n_checked} rows checked, few pass: the plan is changed")
-        gathered = gather(self.db, self._found, self.plan, limit=MOST)
-        if gathered.ids is not None:
-            self._gathered = gathered
-        return gathered.ids is not None
-
-    def _within(self, near: np.ndarray, radius: float, n: int, *, is_all: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The n nearest that pass within a radius, which may be infinite; `is_all` where no other can pass."""
+    def _within(self, near: np.ndarray, radius: float, n: int, *, is_all: bool) -> tuple[np.ndarray, np.ndarray, int]:
+        """The n nearest that pass within a radius, `is_all` where no other can pass; and how many places were read."""
         reach = radius * (1.0 + 1e-12) + 1e-12 * float(np.abs(near).max())
         box = [v for x in near.tolist() for v in (x - reach, x + reach)]
         rows = np.array(self.db.execute(_PLACES, box).fetchall(), dtype=np.float64).reshape(-1, 7)
         low, high = rows[:, 1::2], rows[:, 2::2]
         least = np.sqrt((np.maximum(np.maximum(low - near, near - high), 0.0) ** 2).sum(axis=1)) * (1.0 - 1e-12)
-        rows, least = rows[least <= reach], least[least <= reach]
         order = np.argsort(least, kind="stable")
+        order = order[: np.count_nonzero(least <= reach)]
         candidates, least = rows[order, 0].astype(np.int64), least[order]
         ids, distances, start, size = np.zeros(0, np.int64), np.zeros(0), 0, max(BLOCK, n)
         while start < len(candidates):
@@ -186,7 +188,7 @@ class Finder:
             if start < len(candidates) and np.count_nonzero(distances < least[start]) >= n:
                 break
         is_inside = (distances <= radius) | is_all
-        return nearest_first(ids[is_inside], distances[is_inside], n)
+        return *nearest_first(ids[is_inside], distances[is_inside], n), len(rows)
 
 
 def nearest_first(ids: np.ndarray, distances: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from embmem.store.select import Conditions, Source, Term
 
 GLANCE = 1024  # records up to which a term is certainly worth gathering
 GATHER = 1 << 14  # records up to which it may be; counting further costs more than it tells
+HANDFUL = 256  # the same where an index reads in the order that is asked for, so that the first few suffice
 _WORTH = 6  # so many ids are read from an index in the time in which one row is checked
 _TIMED = frozenset({"kind", "place", "source", "entity", "key"})  # whose indexes also hold the event time
 
@@ -44,17 +45,20 @@ class Gathered:
     counts: dict[str, int]  # by term that an index knows; what is above the limit of counting is the limit + 1
 
 
-def gather(db: Connection, found: Conditions, plan: Plan, *, limit: int = GATHER, drive: str | None = None) -> Gathered:
-    """Read and intersect the ids of the terms that few records pass.
+@dataclass(frozen=True)
+class Gathering:
+    """What may be gathered."""
 
-    Args:
-        db: where.
-        found: the terms.
-        plan: is told what was done.
-        limit: records above which a term is not gathered.
-        drive: gather this term only, whatever it costs; "" gathers none.
-    """
+    limit: int = GATHER  # records above which a term is not
+    beside: frozenset[str] = frozenset()  # terms that are not, since a ranking's own index knows them
+    drive: str | None = None  # this term only, whatever it costs; "" is none
+
+
+def gather(db: Connection, found: Conditions, plan: Plan, gathering: Gathering) -> Gathered:
+    """Read and intersect the ids of the terms that few records pass."""
+    limit, drive = gathering.limit, gathering.drive
     sources = {term.name: term.source for term in found.terms if term.source is not None}
+    sources = {name: source for name, source in sources.items() if drive == name or name not in gathering.beside}
     counts = _counts(db, found, sources, limit) if drive is None else dict.fromkeys(sources.keys() & {drive}, 0)
     ids: np.ndarray | None = None
     known: set[str] = set()

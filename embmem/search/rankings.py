@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from embmem.protocols import Ranking
 from embmem.records import Query
 from embmem.search.embeddings import Embeddings
-from embmem.search.finder import Finder
+from embmem.search.finder import FIRST_RADIUS, LAST_RADIUS, Finder, nearest_first
 from embmem.search.fuse import Signal, abstention
-from embmem.search.plan import Plan
+from embmem.search.plan import HANDFUL, Gathering, Plan
 from embmem.search.window import Window
 from embmem.search.words import Words
 from embmem.store.frustum import bounds
@@ -19,6 +21,25 @@ FEW = 4096  # records whose embeddings are read from the store rather than loadi
 FURTHER = 4  # times as many are looked for where too few pass
 BY_QUERY = ("text", "embedding", "near", "graph")
 BY_WEIGHT = ("recency", "confidence")
+IN_WINDOW = frozenset({"ball", "box", "view", "time"})  # filters that the vector index knows
+
+
+def asked(query: Query, ranking: Ranking) -> list[str]:
+    """The rankings that bring candidates."""
+    fields = (query.text, query.embedding, query.near, query.linked_to)
+    names = [name for name, value in zip(BY_QUERY, fields, strict=True) if value is not None]
+    return names if names and not ranking.weights.get("recency") else [*names, "recency"]
+
+
+def gathering(names: list[str], drive: str | None = None) -> Gathering:
+    """Which filters are worth reading from their indexes first, where these rankings bring candidates."""
+    if names in (["recency"], ["near"]):
+        return Gathering(limit=HANDFUL, drive=drive)
+    if names == ["text"]:
+        return Gathering(beside=frozenset({"text"}), drive=drive)
+    if "embedding" in names and "text" not in names:
+        return Gathering(beside=IN_WINDOW, drive=drive)
+    return Gathering(drive=drive)
 
 
 class Rankings:
@@ -44,13 +65,6 @@ class Rankings:
         if self._unit is not None or (self._words is not None and not finder.knows("text")):
             finder.is_meant = self._is_meant
 
-    def asked(self, ranking: Ranking) -> list[str]:
-        """The rankings that bring candidates."""
-        query = self._query
-        fields = (query.text, query.embedding, query.near, query.linked_to)
-        names = [name for name, value in zip(BY_QUERY, fields, strict=True) if value is not None]
-        return names if names and not ranking.weights.get("recency") else [*names, "recency"]
-
     def bring(self, name: str, n: int) -> np.ndarray:
         """Ids of the n best of a ranking; ties newest id first."""
         if name == "text":
@@ -58,7 +72,7 @@ class Rankings:
         if name == "embedding":
             return self._most_similar(n, self._query.min_similarity)[0]
         if name == "near":
-            return self._finder.nearest(self._query, n)[0]
+            return self._nearest(n)
         if name == "recency":
             return self._finder.newest(n)
         order = sorted(self._hops, key=lambda i: (self._hops[i], -i))
@@ -141,6 +155,24 @@ class Rankings:
                 break
             count *= FURTHER
         return ids, np.array([self._cosines[i] for i in ids.tolist()], np.float64)
+
+    def _nearest(self, n: int) -> np.ndarray:
+        """The n nearest that pass; where all that can pass has an embedding, from the vector index."""
+        index = None
+        if self._unit is not None and self._words is None and self._finder.ids is None:
+            index = self._embeddings.index(self._db)
+        if self._unit is None or index is None or index.dim != len(self._unit):
+            return self._finder.nearest(self._query, n)[0]
+        window, radius = self._window(), min(self._query.radius, 4.0 * FIRST_RADIUS)
+        while True:
+            ids, places = index.select(replace(window, radius=radius), with_removed=True)
+            ids, distances = nearest_first(ids, np.sqrt(((places[:, :3] - window.near) ** 2).sum(axis=1)), len(ids))
+            admitted = self._admitted(ids[distances <= radius] if radius < self._query.radius else ids, n)
+            if len(admitted) >= n or radius >= self._query.radius:
+                break
+            radius = min(self._query.radius, 4.0 * radius if radius < LAST_RADIUS else np.inf)
+        self._plan.note(f"places of the vector index to {radius:.2f} m: {len(ids)} read for {len(admitted)}")
+        return admitted
 
     def _window(self) -> Window:
         """The filters that the vector index knows of itself."""
