@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -336,6 +337,8 @@ class RecordStore:
     def _refuse_if_closed(self, *, to_write: bool = True) -> None:
         if not self._release.alive:
             raise StoreError("the store is closed")
+        if os.getpid() != self._held.pid:
+            raise StoreError(f"the store was opened by process {self._held.pid}, this is a fork of it: open it anew")
         if to_write and self.read_only:
             raise StoreError(f"{self.path} was opened read only")
 
@@ -347,14 +350,18 @@ class _Held:
         self.writer: GroupWriter | None = None
         self.connections: list[Connection] = []
         self.file_lock: FileLock | None = None
+        self.pid = os.getpid()
 
     def release(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-        for db in reversed(self.connections):  # the writer's last: it moves the write-ahead log into the file
-            db.close()
-        if self.file_lock is not None:
-            self.file_lock.release()
+        if os.getpid() != self.pid:  # a fork has a copy of this object; what it stands for is the parent's
+            return
+        with contextlib.ExitStack() as last:
+            if self.file_lock is not None:
+                last.callback(self.file_lock.release)
+            for db in self.connections:  # the one closed last is the writer's: it moves the log into the file
+                last.callback(db.close)
+            if self.writer is not None:
+                last.callback(self.writer.close)
 
 
 @contextlib.contextmanager
