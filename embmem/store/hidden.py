@@ -66,8 +66,8 @@ def hidden_as_of(db: Connection, t: float | None = None) -> set[int]:
 
 def _active(db: Connection, t: float | None) -> dict[int, set[int]]:
     """The amendments that are active as of a time, and what they reach."""
-    sql = f"""SELECT DISTINCT id FROM records JOIN links ON record_id = id
-        WHERE {_AMENDS} AND (:t IS NULL OR t_ingest <= :t) ORDER BY id DESC"""
+    sql = f"""SELECT DISTINCT record_id FROM links CROSS JOIN records ON id = record_id
+        WHERE {_AMENDS} AND (:t IS NULL OR t_ingest <= :t) ORDER BY record_id DESC"""
     known = [row[0] for row in db.execute(sql, {"t": t})]
     reach = reach_of(db, known)
     active: dict[int, set[int]] = {}
@@ -81,8 +81,9 @@ def _active(db: Connection, t: float | None) -> dict[int, set[int]]:
 
 def is_present(db: Connection, t: float) -> bool:
     """True if nothing was withdrawn or corrected after an ingest time [s]: what is hidden was hidden then."""
-    sql = f"SELECT EXISTS(SELECT 1 FROM links JOIN records ON id = record_id WHERE {_AMENDS} AND t_ingest > ?)"
-    return not db.execute(sql, (t,)).fetchone()[0]
+    sql = f"""SELECT 1 FROM links CROSS JOIN records ON id = record_id WHERE {_AMENDS} AND t_ingest > ?
+        ORDER BY record_id DESC LIMIT 1"""
+    return db.execute(sql, (t,)).fetchone() is None
 
 
 def follow(db: Connection, rows: Sequence[Row]) -> None:
