@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,27 @@ def test_forgetting_takes_the_record_alone_and_every_trace_in_the_indexes() -> N
     withdrawal = withdraw(store, [2])
     assert forget(store, withdrawal) == 0  # 2 would be believed again
     assert forget(store, [2, *withdrawal]) == 2
+
+
+def test_others_write_on_while_a_source_is_purged(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path / "room.embmem", max_delay=0.002)
+    ids: list[list[int]] = [[], [], []]
+
+    def write(mine: list[int]) -> None:
+        mine.extend(store.write(said(i, "camera")).id for i in range(100))
+
+    store.write_all([said(i, "spy") for i in range(50)])
+    threads = [threading.Thread(target=write, args=(mine,)) for mine in ids]
+    for thread in threads:
+        thread.start()
+    assert purge(store, "spy") == 50
+    for thread in threads:
+        thread.join(60.0)
+    store.flush()
+    written = sorted(i for mine in ids for i in mine)
+    assert len(set(written)) == 300
+    assert sorted(r.id or 0 for r in store.read(Query(source="camera", k=1000))) == written
+    (told,) = store.read(Query(kind="purge"))
+    assert told.id not in written
+    assert len(store) == 301
+    store.close()

@@ -93,7 +93,7 @@ def withdraw(
 
     Args:
         store: the memory.
-        what: ids, or a query, of which every match is meant, whatever its `k`.
+        what: ids, or a query, of which every match is meant, whatever its `k`; all of them are read into RAM.
         source: who withdraws.
         reason: why; the text of the withdrawal.
         t_event: [s] when it was found out; the latest event time of the records if not given.
@@ -102,14 +102,13 @@ def withdraw(
         ValueError: if one of the ids is not there.
     """
     if isinstance(what, Query):
-        records = store.read(replace(what, k=1 << 31))
-        ids = sorted(record.id for record in records if record.id is not None)
+        found = store.read(replace(what, k=1 << 31))
+        stamps = {record.id: record.t_event for record in found if record.id is not None}
     else:
-        ids = sorted(set(what))
-        records = _existing(store, ids)
-    if not ids:
+        stamps = _stamps(store, sorted(set(what)))
+    if not stamps:
         return []
-    stamp = max(record.t_event for record in records) if t_event is None else t_event
+    stamp, ids = max(stamps.values()) if t_event is None else t_event, sorted(stamps)
     return store.write_all(_withdrawals([("withdraws", i) for i in ids], source, reason, stamp))
 
 
@@ -166,6 +165,12 @@ def history(store: RecordStore, record_id: int) -> list[Version]:
 def is_believed(store: Store, record_id: int) -> bool:
     """Whether a record is there and not hidden now."""
     return bool(store.read(Query(linked_to=record_id, hops=0, k=1)))
+
+
+def _stamps(store: Store, ids: Sequence[int]) -> dict[int, float]:
+    """Event times by id, a part at a time: blobs are read with the records."""
+    parts = (ids[start : start + 256] for start in range(0, len(ids), 256))
+    return {record.id: record.t_event for part in parts for record in _existing(store, part) if record.id is not None}
 
 
 def _existing(store: Store, ids: Sequence[int]) -> list[Record]:
