@@ -34,12 +34,12 @@ class PostgresServer:
     def start(self) -> None:
         self._run("pg_ctl", "--wait", f"--log={self.folder / 'log'}", "start")
 
-    def stop(self, mode: str = "immediate") -> None:
-        """ "immediate" is as good as a crash: the server comes back from its log."""
-        self._run("pg_ctl", "--wait", f"--mode={mode}", "stop")
+    def stop(self) -> None:
+        """As good as a crash: the server comes back from its log."""
+        self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
 
     def remove(self) -> None:
-        self.stop("fast")
+        self.stop()
         shutil.rmtree(self.folder)
 
     def _run(self, program: str, *arguments: str) -> None:

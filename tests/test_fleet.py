@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_search import plain_read, plain_search
 from postgres_server import PostgresServer, start_server
+from test_engine import ALL_QUERIES, world
 
 from embmem.fleet import PostgresStore
-from embmem.protocols import Store
+from embmem.protocols import Ranking, Store
+from embmem.records import Link, Query, Record
+from embmem.store import RecordStore
 from embmem.testing import StoreContract
 
 NUMBERS = itertools.count()
@@ -41,3 +49,145 @@ class TestPostgres(StoreContract):
     @pytest.fixture
     def make_store(self, connect: Callable[..., PostgresStore]) -> Callable[[], Store]:
         return lambda: connect(schema=f"contract{next(NUMBERS)}")
+
+
+@pytest.fixture(scope="module")
+def stored(server: PostgresServer) -> Iterator[Callable[[int], tuple[PostgresStore, list[Any]]]]:
+    """A store of a world, and its records as they came back."""
+    worlds: dict[int, tuple[PostgresStore, list[Any]]] = {}
+
+    def stored(seed: int) -> tuple[PostgresStore, list[Any]]:
+        if seed not in worlds:
+            store = PostgresStore(server.dsn, "r1", schema=f"world{seed}")
+            worlds[seed] = store, store.get([store.write(record).id for record in world(seed)])
+        return worlds[seed]
+
+    yield stored
+    for store, _ in worlds.values():
+        store.close()
+
+
+@settings(max_examples=150)
+@given(
+    seed=st.integers(0, 1),
+    query=ALL_QUERIES,
+    weights=st.sampled_from([{}, {"recency": 0.5}, {"confidence": 2.0, "text": 0.5}]),
+)
+def test_a_search_is_that_of_a_plain_list(
+    stored: Callable[[int], tuple[PostgresStore, list[Any]]], seed: int, query: Query, weights: dict[str, float]
+) -> None:
+    store, records = stored(seed)
+    answer = store.search(query, Ranking(weights=weights))
+    assert [hit.record and hit.record.id for hit in answer.hits] == plain_search(
+        records, query, Ranking(weights=weights)
+    )
+    assert (answer.abstained is None) == bool(answer.hits)
+
+
+@settings(max_examples=100)
+@given(seed=st.integers(0, 1), query=ALL_QUERIES)
+def test_reading_is_a_plain_list_too(
+    stored: Callable[[int], tuple[PostgresStore, list[Any]]], seed: int, query: Query
+) -> None:
+    store, records = stored(seed)
+    assert [record.id for record in store.read(query)] == plain_read(records, query)
+
+
+ARRAYS = ("T_map_obs", "position", "embedding")
+
+
+def facts(record: Record) -> tuple[Any, ...]:
+    """All that a record says but its ingest time, to be compared."""
+    others = [part.name for part in fields(Record) if part.name not in ("t_ingest", *ARRAYS)]
+    arrays = [getattr(record, name) for name in ARRAYS]
+    return (*(getattr(record, name) for name in others), *(None if a is None else a.tolist() for a in arrays))
+
+
+SENTENCES = [
+    "The mugs were washed", "washing a mug", "Café au lait", "cafe", "a running robot runs", "ÄPFEL und apfel",
+    "日本語 の 文", "x" * 3000, "red-mug_3 it's", "no\x00thing \x1a here", "", "?!", "ﬁnd naïve co-operate",
+    "Ⅷ ½ x²",
+]  # fmt: skip
+
+
+def test_any_text_is_found_and_scored_as_in_a_file(connect: Callable[..., PostgresStore]) -> None:
+    file, fleet = RecordStore(), connect()
+    records = [
+        Record(kind="note", t_event=float(i), source="s", text=text, entities=("tea pot",) if i % 3 else ())
+        for i, text in enumerate(SENTENCES)
+    ]
+    file.write_all(records)
+    fleet.write_all(records)
+    for text in [
+        *SENTENCES,
+        "mug",
+        "wash",
+        "runs",
+        "pots",
+        "nothing",
+        "CAFÉ lait",
+        "本 日本語",
+        "apfel äpfel mugs mug",
+    ]:
+        query = Query(text=text, k=50)
+        ours, theirs = fleet.search(query).hits, file.search(query).hits
+        assert [hit.record and hit.record.id for hit in ours] == [hit.record and hit.record.id for hit in theirs]
+        assert [hit.detail["bm25"] for hit in ours] == pytest.approx([hit.detail["bm25"] for hit in theirs])
+
+
+def test_whatever_a_string_says_it_is_data(connect: Callable[..., PostgresStore]) -> None:
+    evil = [
+        "'; DROP TABLE records; --",
+        '"',
+        "%s %(k)s %%",
+        "\\",
+        "{a,b}",
+        "$1",
+        "NULL",
+        "\x00",
+        "\x1a0\x00\x1a",
+        "a\nb\tc",
+    ]
+    evil += ["é" * 1024, "\\N", "\\.", "👩‍🚀", "\u200b"]
+    robot = "r'; DROP SCHEMA public CASCADE; --"
+    fleet, file = connect(robot), RecordStore()
+    for i, name in enumerate(evil):
+        record = Record(
+            kind=name, t_event=float(i), source=name, place=name, entities=(name,), keys=(name,), text=name,
+            payload={name: [name, None, 1.5]}, links=(Link(name, i),) if i else (), blob=name.encode(),
+        )  # fmt: skip
+        assert fleet.write(record).id == file.write(record).id
+    everything = range(1, len(evil) + 1)
+    assert list(map(facts, fleet.get(everything))) == list(map(facts, file.get(everything)))
+    for i, name in enumerate(evil, 1):
+        for query in (Query(kind=name), Query(source=name), Query(place=name), Query(entity=name), Query(key=name)):
+            assert [record.id for record in fleet.read(query)] == [i]
+            assert [record.id for record in fleet.read(query, robots=[robot])] == [i]
+            assert fleet.read(query, robots=[name]) == []
+        fleet.search(Query(text=name))
+    assert fleet.robots() == [robot]
+
+
+def test_records_of_absurd_size_and_place_are_kept_and_found(connect: Callable[..., PostgresStore]) -> None:
+    fleet = connect()
+    far = np.array([1.7e308, -1.7e308, 1e200])
+    ids = fleet.write_all(
+        [
+            Record(
+                kind="note", t_event=-1.7e308, source="s", position=far, valid=(-np.inf, 5e-324), blob=bytes(1 << 20)
+            ),
+            Record(kind="note", t_event=1.0, source="s", position=np.zeros(3), text="w" * (1 << 20)),
+            Record(kind="note", t_event=2.0, source="s", text="a " * 500_000, payload={"x": "\ud800\x00" * 10}),
+        ]
+    )
+    there = fleet.get(ids)
+    assert there[0].blob == bytes(1 << 20)
+    assert there[1].text == "w" * (1 << 20)
+    assert there[2].payload == {"x": "\ud800\x00" * 10}
+    assert [r.id for r in fleet.read(Query(near=np.zeros(3), radius=1e200))] == [ids[1], ids[0]][:1] + ids[:1]
+    assert [r.id for r in fleet.read(Query(near=np.zeros(3), radius=1.0))] == [ids[1]]
+    assert [r.id for r in fleet.read(Query(box=np.stack([far - 1.0, far + 1.0])))] == [ids[0]]
+    assert [h.record and h.record.id for h in fleet.search(Query(near=np.zeros(3))).hits] == [ids[1]]
+    assert [r.id for r in fleet.read(Query(text="w" * (1 << 20)))] == [ids[1]]
+    assert fleet.get([0, -1, 1 << 70]) == []
+    assert fleet.read(Query(linked_to=1 << 70)) == []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from embmem.errors import InputError
-from embmem.fleet.log import take
+from embmem.fleet.log import known_memory, take
 from embmem.fleet.postgres import PostgresStore
 from embmem.fleet.rows import Outgoing, add_words, outgoing
 from embmem.store import RecordStore
@@ -42,7 +42,7 @@ def catch_up(
         local: the robot's memory.
         fleet: where its records go, under the fleet object's robot.
         batch: records a transaction.
-        on_progress: told (records sent and not to be sent, all records) after each batch.
+        on_progress: told (records sent, records to send) after each batch.
 
     Raises:
         InputError: if the memory is another robot's, has embeddings of another length than the fleet's, or is not the
@@ -53,8 +53,10 @@ def catch_up(
         raise ValueError(f"batch must be at least 1, got {batch}")
     memory, n_sent = local.uuid, 0
     position = _position(local, fleet, memory)
+    with local.reading() as db:
+        n_all = int(db.execute("SELECT count(*) FROM records WHERE id > ?", (position,)).fetchone()[0])
     while True:
-        rows, gone, witness, n_left = _next(local, position, batch)
+        rows, gone, witness = _next(local, position, batch)
         if not rows:
             return n_sent
         add_words(rows)
@@ -62,16 +64,16 @@ def catch_up(
             take(db, memory, fleet.robot, rows, gone=gone, witness=witness)
         position, n_sent = rows[-1].local_id, n_sent + len(rows)
         if on_progress is not None:
-            on_progress(n_sent, n_sent + n_left - len(rows))
+            on_progress(n_sent, max(n_all, n_sent))
 
 
 def _position(local: RecordStore, fleet: PostgresStore, memory: str) -> int:
     """The last id of the memory that the fleet has."""
     with fleet.reading() as db:
-        row = db.execute("SELECT last_local, witness FROM memories WHERE uuid = %s", (memory,)).fetchone()
-    if row is None:
+        known = known_memory(db, memory, fleet.robot)
+    if known is None:
         return 0
-    position, witness = row
+    _, position, witness = known
     with local.reading() as db:
         own = db.execute("SELECT checksum FROM records WHERE id = ?", (position,)).fetchone()
         last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
@@ -80,18 +82,17 @@ def _position(local: RecordStore, fleet: PostgresStore, memory: str) -> int:
             f"memory {memory} is not the one that the fleet knows up to record {position}: an older copy of it was"
             " written to; go on with the newer copy"
         )
-    return int(position)
+    return position
 
 
 def _next(
     local: RecordStore, position: int, batch: int
-) -> tuple[list[Outgoing], dict[int, tuple[int, ...]], int | None, int]:
-    """Records after a position as rows, the targets of their links that are gone, and how many there are to send."""
+) -> tuple[list[Outgoing], dict[int, tuple[int, ...]], int | None]:
+    """Records after a position as rows, the targets of their links that are gone, and the checksum of the last."""
     with local.reading() as db:
         sql = "SELECT id, checksum FROM records WHERE id > ? ORDER BY id LIMIT ?"
         found = db.execute(sql, (position, batch)).fetchall()
         ids = [row[0] for row in found]
-        n_left = db.execute("SELECT count(*) FROM records WHERE id > ?", (position,)).fetchone()[0]
         records = select_records(db, ids)
         gone = _gone(db, ids)
     rows = []
@@ -99,7 +100,7 @@ def _next(
         row = outgoing(replace(record, id=None, t_ingest=None))
         row.local_id, row.t_local = record.id or 0, record.t_ingest
         rows.append(row)
-    return rows, gone, found[-1][1] if found else None, n_left
+    return rows, gone, found[-1][1] if found else None
 
 
 def _gone(db: Connection, ids: list[int]) -> dict[int, tuple[int, ...]]:

@@ -34,11 +34,16 @@ _BORN_HIDDEN = """WITH RECURSIVE born(id, amendment) AS (
 ) INSERT INTO hidden SELECT id, amendment FROM born ON CONFLICT DO NOTHING"""
 
 
-def follow(db: Database, rows: Sequence[Outgoing]) -> None:
-    """Bring `hidden` up to date after these rows, ascending, were inserted, inside the same transaction."""
-    derived = [row.id for row in rows if any(link.relation == "from" for link in row.links)]
-    if derived:
-        db.execute(_BORN_HIDDEN, {"first": derived[0], "last": derived[-1]})
+def follow(db: Database, rows: Sequence[Outgoing], first: int) -> None:
+    """Bring `hidden` up to date after these rows, ascending, were inserted, inside the same transaction.
+
+    Args:
+        db: where.
+        rows: that are new.
+        first: the first id that is new, which may be that of a record that was forgotten before it was sent.
+    """
+    if any(link.relation == "from" for row in rows for link in row.links):
+        db.execute(_BORN_HIDDEN, {"first": first, "last": rows[-1].id})
     for row in rows:
         if any(link.relation in AMENDING for link in row.links):
             _decide(db, row.id)

@@ -66,19 +66,19 @@ def take(
         InputError: if an embedding is of another length than the fleet's, or the memory is another robot's.
     """
     last_id, last_ingest, now, dim = db.execute(_HEAD).fetchone()
-    known = memory_of(db, memory, robot)
+    known = known_memory(db, memory, robot) or _new_memory(db, memory, robot)
     new = [row for row in rows if row.local_id > known.last_local]
     if new:
         dim = _common_dim(dim, new)
         last_ingest = max(last_ingest, now)
         if gone is not None:
-            new, last_id = _with_ids_of_the_fleet(db, known.number, new, gone, last_id)
+            new = _with_ids_of_the_fleet(db, known.number, new, gone, last_id)
         for i, row in enumerate(new, last_id + 1):
-            row.id = i
+            row.id = i if gone is None else row.id
             row.t_ingest = last_ingest if row.t_given is None else row.t_given
         insert(db, new, known.number)
         _add_origins(db, known.number, [(row.id, row.local_id, row.t_local) for row in new])
-        hidden.follow(db, new)
+        hidden.follow(db, new, last_id + 1)
         lengths = [sum(row.words.values()) for row in new if row.is_document]
         db.execute(_GROW, (new[-1].id, last_ingest, dim, len(new), len(lengths), sum(lengths)))
         sql = "UPDATE memories SET last_local = %s, witness = %s WHERE number = %s"
@@ -87,21 +87,25 @@ def take(
     return [ids[row.local_id] for row in rows]
 
 
-def memory_of(db: Database, memory: str, robot: str) -> Memory:
-    """What is known of a memory, which is made known if it is not; inside a transaction that has locked `head`.
+def known_memory(db: Database, memory: str, robot: str) -> Memory | None:
+    """What the fleet knows of a memory, if it knows it.
 
     Raises:
         InputError: if it belongs to another robot.
     """
     row = db.execute("SELECT number, last_local, witness, robot FROM memories WHERE uuid = %s", (memory,)).fetchone()
     if row is None:
-        number = db.execute("SELECT coalesce(max(number), 0) + 1 FROM memories").fetchone()[0]
-        db.execute("INSERT INTO memories VALUES (%s, %s, %s, 0, NULL)", (number, memory, escaped(robot)))
-        return Memory(number, 0, None)
+        return None
     *known, owner = row
     if unescaped(owner) != robot:
         raise InputError(f"memory {memory} is that of robot {unescaped(owner)!r}, not of {robot!r}")
     return Memory(*known)
+
+
+def _new_memory(db: Database, memory: str, robot: str) -> Memory:
+    number = db.execute("SELECT coalesce(max(number), 0) + 1 FROM memories").fetchone()[0]
+    db.execute("INSERT INTO memories VALUES (%s, %s, %s, 0, NULL)", (number, memory, escaped(robot)))
+    return Memory(number, 0, None)
 
 
 def origins_of(db: Database, ids: Sequence[int]) -> dict[int, Origin]:
@@ -121,28 +125,42 @@ def _common_dim(dim: int, rows: Sequence[Outgoing]) -> int:
 
 def _with_ids_of_the_fleet(
     db: Database, number: int, rows: Sequence[Outgoing], gone: Mapping[int, tuple[int, ...]], last_id: int
-) -> tuple[list[Outgoing], int]:
-    """Rows whose links hold ids of the fleet, and the last id that is taken.
+) -> list[Outgoing]:
+    """Rows with ids, whose links hold ids of the fleet.
 
-    A target whose record the memory has forgotten before the fleet saw it gets an id without a record.
+    A target whose record the memory has forgotten before the fleet saw it gets an id without a record, just before the
+    first record that links to it, so that ids do not depend on how the records are divided into batches.
     """
     targets = {link.to for row in rows for link in row.links} | {i for each in gone.values() for i in each}
     ids = _ids_of(db, number, targets | set(gone))
-    absent = [i for i in sorted(gone) if i not in ids]
-    ids |= dict(zip(absent, range(last_id + 1, last_id + 1 + len(absent)), strict=True))
-    last_id += len(absent)
+    absent: list[int] = []
+    translated = []
+    for row in rows:
+        for i in _absent(row, gone, ids):
+            absent.append(i)
+            ids[i] = last_id = last_id + 1
+        ids[row.local_id] = last_id = last_id + 1
+        links = tuple(Link(relation, ids[to]) for relation, to in row.links)
+        translated.append(replace(row, id=last_id, links=links))
+        translated[-1].body_checksum = body_checksum(translated[-1])
     _add_origins(db, number, [(ids[i], i, None) for i in absent])
     with db.cursor() as cursor, cursor.copy("COPY links FROM STDIN") as copy:
         for i in absent:
             for parent in gone[i]:
                 copy.write_row((ids[i], "from", ids[parent]))
-    ids |= dict(zip((row.local_id for row in rows), range(last_id + 1, last_id + 1 + len(rows)), strict=True))
-    translated = []
-    for row in rows:
-        links = tuple(Link(relation, ids[to]) for relation, to in row.links)
-        translated.append(replace(row, links=links, receipt=row.receipt))
-        translated[-1].body_checksum = body_checksum(translated[-1])
-    return translated, last_id
+    return translated
+
+
+def _absent(row: Outgoing, gone: Mapping[int, tuple[int, ...]], ids: Mapping[int, int]) -> list[int]:
+    """What the row links to and that was derived from, as far as neither side has it; ascending."""
+    found: set[int] = set()
+    waiting = [link.to for link in row.links]
+    while waiting:
+        i = waiting.pop()
+        if i in gone and i not in ids and i not in found:
+            found.add(i)
+            waiting += gone[i]
+    return sorted(found)
 
 
 def _ids_of(db: Database, number: int, local_ids: Iterable[int]) -> dict[int, int]:
