@@ -8,18 +8,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from embmem.budgets import SLACK, Uses, forget_entries, index_bytes, make_room, make_room_in_ram, used_bytes
 from embmem.errors import StoreError
+from embmem.forgetting import ForgettingPolicy
 from embmem.frame_codec import canonical
 from embmem.ingress import IngressGate
 from embmem.memory import Memory
 from embmem.observation import Observation
-from embmem.observation_log import ObservationLog, Thinning, log_checksum
+from embmem.observation_log import ObservationLog, Thinning, entry_ids, log_checksum
 from embmem.protocols import Deformation, Layer
-from embmem.records import Link
+from embmem.records import Hit, Link, Query
+from embmem.redundancy import Story
 from embmem.restoring import Restored, restore, restore_known
 from embmem.store import RecordStore
-from embmem.store.snapshots import write_layers
+from embmem.store.snapshots import list_snapshots, write_layers
 
+CHECK_EVERY = 32  # frames between two looks at the budgets
 SNAPSHOT_SHARE = 0.05  # of the time that goes by, at most, is spent on snapshots that nobody asked for
 
 
@@ -44,6 +48,9 @@ class DurableMemory(Memory):
         thinning: Thinning = Thinning(),  # noqa: B008 - frozen
         depth_step: float | None = 0.001,
         snapshot_seconds: float = 60.0,
+        disk_budget: int = 16 << 30,
+        ram_budget: int = 4 << 30,
+        forgetting: ForgettingPolicy = Story(),  # noqa: B008 - frozen
     ) -> None:
         """Open a memory, or begin one.
 
@@ -57,6 +64,10 @@ class DurableMemory(Memory):
             thinning: which frames are worth logging; no layer sees the others.
             depth_step: [m] that depth is rounded to before anything sees it; None keeps every bit.
             snapshot_seconds: between two snapshots of the layers.
+            disk_budget: [bytes] of the file without its free pages. Frames go first, oldest first, when the layers that
+                hold them have become part of the log; then records by `forgetting`.
+            ram_budget: [bytes] of layers and index; where it is exceeded, records with embeddings go.
+            forgetting: which records go.
 
         Raises:
             StoreBusyError: if somebody else writes to the file.
@@ -74,8 +85,13 @@ class DurableMemory(Memory):
         self._thinning, self._depth_step, self._snapshot_seconds = thinning, depth_step, snapshot_seconds
         self._last_frame: Observation | None = None
         self._n_thinned = 0
+        self._budgets, self._forgetting = (disk_budget, ram_budget), forgetting
+        self._n_unchecked, self._n_forgotten = 0, 0
+        with store.reading() as db:
+            self.uses = Uses.read(db)
         self._failure: BaseException | None = None
         self._covered = 0
+        self._settings: dict[str, str] = {}
         self._take(restored)
 
     def observe(self, observation: Observation) -> Observation:
@@ -99,7 +115,15 @@ class DurableMemory(Memory):
         self._last_frame = observation
         self._record_view(observation, (Link("from", frame_id),))
         self._snapshot_if_due()
+        self._hold_budgets()
         return observation
+
+    def query(self, query: Query) -> list[Hit]:
+        """The hits of every layer in order, then those of the store, which count as used; see `Memory.query`."""
+        hits = super().query(query)
+        used = [hit.record.id for hit in hits if hit.record is not None and hit.record.id is not None]
+        self.uses.count(used, time.time())
+        return hits
 
     def tick(self, stamp: float) -> None:
         """Let time pass to `stamp` [s] without an observation."""
@@ -136,6 +160,7 @@ class DurableMemory(Memory):
             write_layers(
                 db, states, self._log.last_id, role="latest", frames=self._log.checksum, settings=self._settings
             )
+            self.uses.write(db)
         self._covered = self._log.last_id
         self._snapshot_at = time.monotonic()
         self._snapshot_took = self._snapshot_at - start
@@ -148,10 +173,36 @@ class DurableMemory(Memory):
         with self._file.reading() as db:
             if log_checksum(db, self._base, self._log.last_id) == self._log.checksum:
                 return False
+            if self._base and not list_snapshots(db, "base"):
+                raise StoreError(f"the past of the layers in {self._name} was purged; open it again with empty layers")
             restored = restore_known(self._name, db, [type(layer) for layer in self.layers])
         self.layers = restored.layers
         self._take(restored)
         return True
+
+    def make_room(self) -> int:
+        """Forget until both budgets hold with a tenth to spare; how many records went, frames not counted.
+
+        Before a frame goes the layers that hold it become part of the log: they cannot be rebuilt without it, and what
+        is withdrawn afterwards stays in them.
+        """
+        self.flush()
+        self.refresh()
+        disk, ram = self._budgets
+        with self._file.reading() as db:
+            has_frames = bool(entry_ids(db, self._log.last_id))
+            excess = used_bytes(db) - int(SLACK * disk)
+        if excess > 0 and has_frames:
+            states = [layer.save() for layer in self.layers]
+            with self._file.changing() as db:
+                write_layers(db, states, self._log.last_id, settings=self._settings)
+                forget_entries(db, self._log.last_id, used_bytes(db) - int(SLACK * disk))
+            self._base = self._covered = self._log.last_id
+            self._log.checksum = 0
+        n = make_room(self._file, self.uses, self._forgetting, disk) if excess > 0 else 0
+        n += make_room_in_ram(self._file, self.uses, self._forgetting, self._ram_bytes() - int(SLACK * ram))
+        self._n_forgotten += n
+        return n
 
     def stats(self) -> dict[str, dict[str, float]]:
         """Sizes and counters of the layers, the store, the gate and the log of observations."""
@@ -159,7 +210,13 @@ class DurableMemory(Memory):
             "thinned": float(self._n_thinned), "replayed": float(self._n_replayed), "covered": float(self._covered),
             "base": float(self._base), "last": float(self._log.last_id),
         }  # fmt: skip
-        return {**super().stats(), "log": log}
+        with self._file.reading() as db:
+            disk = used_bytes(db)
+        budget = {
+            "disk": float(disk), "disk_budget": float(self._budgets[0]), "ram": float(self._ram_bytes()),
+            "ram_budget": float(self._budgets[1]), "forgotten": float(self._n_forgotten),
+        }  # fmt: skip
+        return {**super().stats(), "log": log, "budget": budget}
 
     def close(self) -> None:
         """Write the layers down and release the file."""
@@ -211,10 +268,34 @@ class DurableMemory(Memory):
             self._failure = error
             raise
 
+    def _ram_bytes(self) -> int:
+        return int(sum(layer.stats()["bytes"] for layer in self.layers)) + index_bytes(self._file)
+
+    def _hold_budgets(self) -> None:
+        """Look closer every so many frames, and only where the files or the layers have grown to a budget."""
+        self._n_unchecked += 1
+        if self._n_unchecked < CHECK_EVERY:
+            return
+        self._n_unchecked = 0
+        disk, ram = self._budgets
+        is_over = self._ram_bytes() > ram
+        if not is_over and _file_bytes(self._file) > disk:
+            with self._file.reading() as db:
+                is_over = used_bytes(db) > disk
+        if is_over:
+            self.make_room()
+
     def _snapshot_if_due(self) -> None:
         since = time.monotonic() - self._snapshot_at
         if since >= max(self._snapshot_seconds, self._snapshot_took / SNAPSHOT_SHARE):
             self.snapshot()
+
+
+def _file_bytes(store: RecordStore) -> int:
+    if store.path is None:
+        return 0
+    files = (store.path, store.path.with_name(store.path.name + "-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def _restore(store: RecordStore, layers: Sequence[Layer] | None, layer_types: Sequence[type[Any]]) -> Restored:

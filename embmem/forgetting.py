@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
-Rows = Int[np.ndarray, " m"]
+Rows = Int[np.ndarray, " _"]  # indexes, of any number
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +96,7 @@ def first_bytes(remembered: Remembered, order: Rows, n_bytes: int) -> Rows:
 
 def _scrambled(ids: Int[np.ndarray, " n"], seed: int) -> UInt64[np.ndarray, " n"]:
     """SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): a bijection, so no two ids are equal."""
-    z = ids.astype(np.uint64) + np.uint64(seed % 2**32) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
+    z = ids.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))

@@ -126,6 +126,12 @@ def last_entry(db: Connection) -> int:
     return int(db.execute(f"SELECT coalesce(max(id), 0) FROM records WHERE {_IS_ENTRY}").fetchone()[0])
 
 
+def entry_ids(db: Connection, until: int) -> list[int]:
+    """The ids of all entries up to one, believed or not, in order."""
+    sql = f"SELECT id FROM records WHERE {_IS_ENTRY} AND id <= ? ORDER BY id"
+    return [row[0] for row in db.execute(sql, (until,))]
+
+
 def entries(db: Connection, after: int) -> Iterator[Record]:
     """The entries after an id that are believed, in order."""
     sql = f"SELECT id FROM records WHERE {_IS_BELIEVED} AND id > ? ORDER BY id"

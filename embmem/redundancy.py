@@ -106,7 +106,7 @@ class Story:
 
     def _cost(
         self, told: Remembered, rows: Rows, before: Int[np.ndarray, " n"], after: Int[np.ndarray, " n"], now: float
-    ) -> Float[np.ndarray, " m"]:
+    ) -> Float[np.ndarray, " _"]:
         """What is lost with each row, per byte."""
         left, right = before[rows], after[rows]
         until = np.where(right >= 0, told.stamps[right], now)
@@ -155,14 +155,15 @@ def _nearest(remembered: Remembered, row: int, others: Rows) -> tuple[float, int
     return float(difference[near]), int(others[near])
 
 
-def _differences(told: Remembered, a: Rows, b: Rows) -> Float[np.ndarray, "m k"]:
+def _differences(told: Remembered, a: Rows, b: Rows) -> Float[np.ndarray, "_ _"]:
     """How differently the rows `a` and the rows `b` of one topic tell of it, in [0, 1]."""
+
     where, where_b, looks, looks_b = told.positions[a], told.positions[b], told.embeddings[a], told.embeddings[b]
     both = looks.any(axis=1)[:, None] & looks_b.any(axis=1)
     return _in_one(cdist(where, where_b), where[:, :1], where_b[:, 0], looks @ looks_b.T, both)
 
 
-def _difference(told: Remembered, a: Rows, b: Rows) -> Float[np.ndarray, " m"]:
+def _difference(told: Remembered, a: Rows, b: Rows) -> Float[np.ndarray, " _"]:
     """The same of pairs."""
     where, where_b, looks, looks_b = told.positions[a], told.positions[b], told.embeddings[a], told.embeddings[b]
     cosine, both = np.einsum("nd,nd->n", looks, looks_b), looks.any(axis=1) & looks_b.any(axis=1)

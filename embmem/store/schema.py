@@ -68,6 +68,7 @@ CREATE INDEX links_that_amend ON links (record_id) WHERE relation IN ('withdraws
 CREATE TABLE hidden (record_id INTEGER NOT NULL, amendment INTEGER NOT NULL, PRIMARY KEY (record_id, amendment))
     WITHOUT ROWID;
 CREATE INDEX hidden_by_amendment ON hidden (amendment);
+CREATE TABLE uses (record_id INTEGER PRIMARY KEY, reads INTEGER NOT NULL, last REAL NOT NULL);
 CREATE TABLE layers (
     role TEXT NOT NULL, kind TEXT NOT NULL, position INTEGER NOT NULL, version INTEGER NOT NULL, params TEXT NOT NULL,
     settings TEXT NOT NULL, covers INTEGER NOT NULL, frames INTEGER NOT NULL, size INTEGER NOT NULL,
