@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embmem.errors import InputError
+from embmem.errors import InputError, StoreError
 from embmem.geometry import camera_pose
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import Deformation, Layer, Store
@@ -229,3 +229,73 @@ class StoreContract:
             with pytest.raises(ValueError, match=r"finite|id|link|confidence"):
                 store.write(record)
         assert len(store) == 0
+
+    def test_words_embeddings_and_places_rank(self, make_store: Callable[[], Store]) -> None:
+        store = make_store()
+        rng = np.random.default_rng(0)
+        vectors = rng.normal(size=(30, 4)).astype(np.float16)
+        places = rng.uniform(-3, 3, (30, 3))
+        texts = [" ".join(rng.choice(["red", "mug", "lamp", "door"], rng.integers(1, 9))) for _ in range(30)]
+        ids = store.write_all(
+            Record(
+                kind="note", t_event=float(i), source="test", text=texts[i], embedding=vectors[i], position=places[i]
+            )
+            for i in range(30)
+        )
+        asked = rng.normal(size=4)
+        cosines = vectors.astype(float) @ asked / np.linalg.norm(vectors.astype(float), axis=1) / np.linalg.norm(asked)
+        answer = store.search(Query(embedding=asked, k=30, min_similarity=0.1))
+        assert _ids(answer.hits) == [ids[i] for i in np.argsort(-cosines) if cosines[i] >= 0.1]
+        distances = np.linalg.norm(places - asked[:3], axis=1)
+        answer = store.search(Query(near=asked[:3], radius=4.0, k=30))
+        assert _ids(answer.hits) == [ids[i] for i in np.argsort(distances) if distances[i] <= 4.0]
+        answer = store.search(Query(text="Mugs?", k=30))
+        assert set(_ids(answer.hits)) == {ids[i] for i in range(30) if "mug" in texts[i].split()}
+        assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
+        assert store.search(Query(text="unheard")).abstained is not None
+
+    def test_what_is_withdrawn_is_hidden_and_can_come_back(self, make_store: Callable[[], Store]) -> None:
+        store = make_store()
+
+        def write(t: float, *links: tuple[str, int]) -> int:
+            all_links = tuple(Link(*link) for link in links)
+            return store.write(Record(kind="note", t_event=t, t_ingest=t, source="test", links=all_links)).wait()
+
+        seen = write(1.0)
+        derived = write(2.0, ("from", seen))
+        correction = write(3.0, ("corrects", seen))
+        withdrawal = write(4.0, ("withdraws", correction))
+        assert _ids_of(store.read(Query())) == [withdrawal, derived, seen]
+        assert _ids_of(store.read(Query(as_of=3.5))) == [correction]
+        assert _ids_of(store.read(Query(as_of=2.5))) == [derived, seen]
+        assert len(store.read(Query(with_hidden=True))) == len(store) == 4
+        assert _ids_of(store.read(Query(linked_to=derived, hops=2))) == [derived, seen]
+
+    def test_a_batch_is_stored_whole_or_not_at_all(self, make_store: Callable[[], Store]) -> None:
+        store = make_store()
+        good = Record(kind="note", t_event=1.0, source="test", embedding=np.ones(3))
+        for bad in (replace(good, confidence=2.0), replace(good, embedding=np.ones(4)), replace(good, kind="")):
+            with pytest.raises(ValueError, match=r"confidence|embedding|names"):
+                store.write_all([good, bad])
+        assert len(store) == 0
+        assert store.write_all([]) == []
+
+    def test_what_is_flushed_is_acknowledged_and_a_closed_store_takes_nothing(
+        self, make_store: Callable[[], Store]
+    ) -> None:
+        store = make_store()
+        tickets = [store.write(Record(kind="note", t_event=0.0, source="test")) for _ in range(5)]
+        store.flush()
+        assert all(ticket.is_acknowledged for ticket in tickets)
+        assert [ticket.id for ticket in tickets] == [ticket.wait(1.0) for ticket in tickets]
+        store.close()
+        with pytest.raises(StoreError, match="closed"):
+            store.write(Record(kind="note", t_event=0.0, source="test"))
+
+
+def _ids(hits: list[Hit]) -> list[int | None]:
+    return [None if hit.record is None else hit.record.id for hit in hits]
+
+
+def _ids_of(records: list[Record]) -> list[int | None]:
+    return [record.id for record in records]
