@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from postgres_server import PostgresServer, start_server
 
 from embmem.errors import InputError, StoreError
 from embmem.fleet import PostgresStore, catch_up
+from embmem.fleet.purge import purge
 from embmem.protocols import Ticket
 from embmem.records import Link, Query, Record
 from embmem.store import RecordStore
@@ -39,6 +41,7 @@ with PostgresStore(dsn, robot, schema=schema, max_delay=0.002, max_batch=40) as 
 SENDER = """
 import sys
 from embmem.fleet import PostgresStore, catch_up
+from embmem.fleet.purge import purge
 from embmem.store import RecordStore
 dsn, schema, path = sys.argv[1:]
 with PostgresStore(dsn, "r1", schema=schema) as fleet, RecordStore(path, read_only=True) as local:
@@ -363,3 +366,37 @@ def test_what_cannot_be_reached_or_is_not_ours_is_refused_with_why(server: Postg
     for use in (lambda: closed.write(note()), lambda: len(closed), lambda: closed.read(Query())):
         with pytest.raises(StoreError, match="closed"):
             use()
+
+
+def test_a_purge_takes_a_source_and_what_came_of_it_for_ever(
+    server: PostgresServer, connect: Connect, tmp_path: Path
+) -> None:
+    local = RecordStore()
+    local.write_all([replace(note("a secret mug"), source="spy"), note("a lamp"), replace(note("more"), source="spy")])
+    fleet, other = connect("r1"), connect("r2")
+    catch_up(local, fleet)
+    derived = other.write(note("so there is a mug", ("from", 1))).wait()
+    other.write(replace(note("seen too"), source="spy")).wait()
+    restored = other.write(note("", ("withdraws", other.write(note("", ("withdraws", 2))).wait()))).wait()
+    assert purge(fleet, "spy", robots=["r1"], reason="asked") == 3
+    texts = [(r.source, r.text) for r in fleet.read(EVERYTHING)]
+    assert ("spy", "seen too") in texts
+    assert purge(fleet, "spy", reason="asked") == 1
+    assert purge(fleet, "spy") == 0
+    left = fleet.read(EVERYTHING)
+    assert len(left) == len(fleet) == 5
+    assert [r.payload for r in left if r.kind == "purge"] == [
+        {"purged": "spy", "n": 1, "reason": "asked"}, {"purged": "spy", "n": 3, "reason": "asked", "robots": ["r1"]}
+    ]  # fmt: skip
+    assert fleet.get([1, 3, derived]) == []
+    assert {r.id for r in fleet.read(Query())} >= {2, restored}
+    assert fleet.search(Query(text="mug")).hits == []
+    with fleet.reading() as db:
+        sql = "SELECT count(*), count(n_words), coalesce(sum(n_words), 0) FROM records"
+        counters = "SELECT n_records, n_documents, n_words FROM head"
+        assert db.execute(sql).fetchone() == db.execute(counters).fetchone()
+        name = db.execute("SELECT pg_relation_filepath('records')").fetchone()[0]
+    assert b"secret" not in (server.folder / "data" / name).read_bytes()
+    local.write(note("later", ("from", 1)))
+    assert catch_up(local, fleet) == 1
+    assert fleet.read(Query(k=1))[0].links[0].to == 1

@@ -189,6 +189,14 @@ class PostgresStore:
         with self._server.transaction(WRITE) as db:
             yield db
 
+    def rewrite(self) -> None:
+        """Write the tables anew, so that nothing of what was removed is left in them; nobody can use them meanwhile.
+
+        Raises:
+            StoreError: if the server is away or refuses.
+        """
+        self._server.run_alone("VACUUM FULL records, links, hidden")
+
     def _check(self, rows: Sequence[Outgoing]) -> None:
         """Refuse links to what is not there and embeddings of another length, before anything is sent.
 

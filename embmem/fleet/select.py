@@ -20,7 +20,7 @@ from embmem.store.select import check_query, words_of
 HUGE = 1e150  # [m]; the square of what is farther is no number of Postgres
 _STEP = """SELECT target FROM links {0} WHERE record_id = ANY(%(some)s::bigint[])
     UNION SELECT record_id FROM links {0} WHERE target = ANY(%(some)s::bigint[])"""
-_OF_ROBOTS = "memory IN (SELECT number FROM memories WHERE robot = ANY(%(robots)s::text[]))"
+OF_ROBOTS = "memory IN (SELECT number FROM memories WHERE robot = ANY(%(robots)s::text[]))"
 
 
 @dataclass
@@ -51,7 +51,7 @@ def conditions(query: Query, db: Database, robots: Sequence[str] | None) -> Cond
     check_query(query)
     found = Conditions()
     if robots is not None:
-        found.add(_OF_ROBOTS, robots=[escaped(robot) for robot in robots])
+        found.add(OF_ROBOTS, robots=[escaped(robot) for robot in robots])
     _add_names(found, query)
     _add_times(found, query)
     if query.min_confidence > 0:

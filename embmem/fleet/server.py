@@ -77,6 +77,16 @@ class Server:
             if db is not None:
                 self._take_back(db)
 
+    def run_alone(self, statement: str) -> None:
+        """Run what can be no part of a transaction.
+
+        Raises:
+            StoreError: if the server is away or refuses.
+        """
+        with self.transaction(WRITE) as db:
+            db.execute("COMMIT")
+            db.execute(statement)
+
     def close(self) -> None:
         """Close what is idle; what is in use is closed when it comes back."""
         with self._lock:
