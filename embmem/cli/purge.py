@@ -49,7 +49,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.json:
         console.out(json.dumps({"purged": n, "source": source, "layers": list(gone.layers)}), highlight=False)
     else:
-        what = f"{n:,} records of {source} and what came of them are gone from {file}"
+        what = f"{n:,} records are gone from {file}: those of {source} and what came of them"
         console.print(what, highlight=False, soft_wrap=True, markup=False)
 
 
