@@ -69,6 +69,7 @@ def _rankings(db: Connection, embeddings: Embeddings, query: Query, plan: Plan, 
     if unit is not None:
         found = found.without("text")  # an embedding may stand in for the words
     rankings = Rankings(db, embeddings, query, unit, plan)
+    found.values |= {} if rankings.match is None else {"match": rankings.match}
     rankings.attach(Finder(db, found, plan, order), found.hops)
     return rankings
 

@@ -18,6 +18,7 @@ from embmem.store.select import Conditions, Source, Term
 BLOCK = 64  # rows checked together at first; later blocks are larger
 MAX_BLOCK = 4096
 PATIENCE = 1 << 14  # rows read in vain before the plan is changed
+IN_WINDOW = frozenset({"ball", "box", "view", "time"})  # filters that the vector index knows itself
 MOST = 1 << 18  # records that are gathered then
 FIRST_RADIUS = 0.25  # [m]
 READ, READ_PLACE = 0.1, 0.7  # cost of a row of an index, of a place of the R*Tree; to check a row costs 1
@@ -59,6 +60,11 @@ class Finder:
     def knows(self, name: str) -> bool:
         """True where `ids` settles the filter of that name."""
         return all(term.name != name for term in self._gathered.checks)
+
+    @property
+    def is_settled(self) -> bool:
+        """True where few of `ids`, or of all records, fail to pass."""
+        return {term.name for term in self._gathered.checks} <= {"belief"} | IN_WINDOW and self._found.frustum is None
 
     def forget_checks(self) -> None:
         """Check everything anew, since `is_meant` has changed."""
@@ -179,7 +185,8 @@ class Finder:
         order = np.argsort(least, kind="stable")
         order = order[: np.count_nonzero(least <= reach)]
         candidates, least = rows[order, 0].astype(np.int64), least[order]
-        ids, distances, start, size = np.zeros(0, np.int64), np.zeros(0), 0, max(BLOCK, n)
+        ids, distances, start = np.zeros(0, np.int64), np.zeros(0), 0
+        size = max(BLOCK, n) if self.is_meant is None else MAX_BLOCK  # each block is one more look at the words
         while start < len(candidates):
             admitted = self.admit(candidates[start : start + size])
             ids = np.concatenate([ids, admitted])

@@ -16,6 +16,6 @@ def newest(db: Connection, query: Query) -> list[Record]:
     plan = Plan()
     finder = Finder(db, conditions(query, db), plan, Gathering(limit=HANDFUL))
     if query.text is not None and not finder.knows("text"):
-        words = Words(db, query.text, plan)
+        words = Words(db, query.text, plan, is_ranking=False)
         finder.is_meant = words.hold
     return select_records(db, finder.newest(query.k).tolist())

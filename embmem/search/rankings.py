@@ -9,7 +9,7 @@ import numpy as np
 from embmem.protocols import Ranking
 from embmem.records import Query
 from embmem.search.embeddings import Embeddings
-from embmem.search.finder import FIRST_RADIUS, LAST_RADIUS, Finder, nearest_first
+from embmem.search.finder import FIRST_RADIUS, IN_WINDOW, LAST_RADIUS, Finder, nearest_first
 from embmem.search.fuse import Signal, abstention
 from embmem.search.plan import HANDFUL, Gathering, Plan
 from embmem.search.window import Window
@@ -21,7 +21,6 @@ FEW = 4096  # records whose embeddings are read from the store rather than loadi
 FURTHER = 4  # times as many are looked for where too few pass
 BY_QUERY = ("text", "embedding", "near", "graph")
 BY_WEIGHT = ("recency", "confidence")
-IN_WINDOW = frozenset({"ball", "box", "view", "time"})  # filters that the vector index knows
 
 
 def asked(query: Query, ranking: Ranking) -> list[str]:
@@ -57,6 +56,11 @@ class Rankings:
         self._cosines: dict[int, float] = {}
         self._finder: Finder
         self._hops: dict[int, int] = {}
+
+    @property
+    def match(self) -> str | None:
+        """The words that a record must hold, in the language of FTS5."""
+        return None if self._words is None else self._words.match
 
     def attach(self, finder: Finder, hops: dict[int, int]) -> None:
         """The records to rank, which from now on must hold what is meant, and their links away."""
@@ -143,7 +147,7 @@ class Rankings:
         if index is None or index.dim != len(self._unit):
             self._plan.note("embedding: the memory holds none of this length")
             return np.zeros(0, np.int64), np.zeros(0)
-        count, ids = n, np.zeros(0, np.int64)
+        count, ids = n if self._finder.is_settled else FURTHER * n, np.zeros(0, np.int64)
         while True:
             found = index.search(
                 self._unit, count, window=self._window(), ids=among, min_similarity=least, with_removed=True
@@ -153,7 +157,7 @@ class Rankings:
             self._plan.note(f"embedding: {found.how}, {len(found.ids)} found, {len(ids)} of them pass")
             if len(ids) >= n or len(found.ids) < count:
                 break
-            count *= FURTHER
+            count = min(max(FURTHER * count, 2 * n * count // max(len(ids), 1)), 16 * count)
         return ids, np.array([self._cosines[i] for i in ids.tolist()], np.float64)
 
     def _nearest(self, n: int) -> np.ndarray:
@@ -208,7 +212,7 @@ class Rankings:
         meant = set(self._similar(ids))
         if self._words is not None:
             rest = np.array([i for i in ids.tolist() if i not in meant], np.int64)
-            meant |= set(self._words.scores(rest))
+            meant |= set(rest[self._words.hold(rest)].tolist())
         return np.array([i in meant for i in ids.tolist()], np.bool_)
 
 

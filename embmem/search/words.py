@@ -18,11 +18,12 @@ from embmem.search.plan import Plan
 from embmem.store.schema import Connection
 from embmem.store.select import any_of, words_of
 
-COMMON = 2048  # records
-EMPTY = 1 << 16  # records
+COMMON = 1000  # records
+EMPTY = 1 << 14  # records
 K1 = 1.2  # of FTS5's BM25: a word adds at most its weight times k1 + 1
 Admit = Callable[[np.ndarray], np.ndarray]
 _SCORES = "SELECT rowid, -bm25(texts) FROM texts WHERE texts MATCH :match"
+_HOLDERS = "SELECT rowid FROM texts WHERE texts MATCH :match"
 _AMONG = " AND rowid BETWEEN :low AND :high AND +rowid IN (SELECT value FROM json_each(:asked))"
 _NEWEST = " AND rowid < :below ORDER BY rowid DESC LIMIT :n"
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM texts WHERE texts MATCH ? LIMIT ?)"
@@ -34,25 +35,41 @@ class Words:
     Words match by their English stem; the entities and the place of a record count as words of it.
     """
 
-    def __init__(self, db: Connection, text: str, plan: Plan) -> None:
+    def __init__(self, db: Connection, text: str, plan: Plan, *, is_ranking: bool = True) -> None:
+        """Where words only narrow (`is_ranking` false), none is left out for being in too many records."""
         self._db = db
         self._plan = plan
-        self._words, self._n_holding = self._weighed(words_of(text))
+        self._words = words_of(text)
+        self._n_holding: dict[str, int] = {}
+        if is_ranking:
+            self._words, self._n_holding = self._weighed(self._words)
         self._scores: dict[int, float] = {}
+        self._without: set[int] = set()
         self._is_complete = not self._words  # True where every match has its score
+
+    @property
+    def match(self) -> str:
+        """What a record must hold, in the language of FTS5."""
+        return any_of(self._words)
 
     def scores(self, ids: np.ndarray) -> dict[int, float]:
         """Of those that hold a word."""
-        asked = [i for i in ids.tolist() if i not in self._scores]
+        asked = [i for i in ids.tolist() if i not in self._scores and i not in self._without]
         if asked and not self._is_complete:
-            values = {"match": any_of(self._words), "low": min(asked), "high": max(asked), "asked": json.dumps(asked)}
+            values = {"match": self.match, "low": min(asked), "high": max(asked), "asked": json.dumps(asked)}
             self._scores |= dict(self._db.execute(_SCORES + _AMONG, values).fetchall())
+            self._without |= {i for i in asked if i not in self._scores}
         return {i: self._scores[i] for i in ids.tolist() if i in self._scores}
 
     def hold(self, ids: np.ndarray) -> np.ndarray:
         """(n,) bool: which of them hold a word."""
-        scores = self.scores(ids)
-        return np.array([i in scores for i in ids.tolist()], np.bool_)
+        asked = [i for i in ids.tolist() if i not in self._scores and i not in self._without]
+        if asked and not self._is_complete:
+            values = {"match": self.match, "low": min(asked), "high": max(asked), "asked": json.dumps(asked)}
+            found = {row[0] for row in self._db.execute(_HOLDERS + _AMONG, values).fetchall()}
+            self._without |= set(asked) - found
+        is_held = [i in self._scores if self._is_complete else i not in self._without for i in ids.tolist()]
+        return np.array(is_held, np.bool_)
 
     def best(self, n: int, admit: Admit) -> tuple[np.ndarray, np.ndarray]:
         """The n best that are admitted, and their scores; ties newest id first."""

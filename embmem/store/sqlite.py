@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from embmem.search.embeddings import Embeddings
 
 DEFAULT_RANKING = Ranking()
+PAGE_CACHE = 32 << 10  # KiB that a reading connection may hold
 
 
 class RecordStore:
@@ -330,6 +331,7 @@ class RecordStore:
             else:
                 db = self._connect(self.path)
                 db.execute("PRAGMA query_only = ON")
+            db.execute(f"PRAGMA cache_size = -{PAGE_CACHE}")
             self._local.db = db
             self._held.connections.append(db)
         return db
