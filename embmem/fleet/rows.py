@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,16 @@ def select_records(db: Database, ids: Sequence[int], *, with_blobs: bool = True)
     return [_record(rows[i], tuple(links.get(i, ()))) for i in map(int, ids) if i in rows]
 
 
-def vector_text(vector: np.ndarray) -> str:
-    """An embedding as pgvector reads it."""
-    return "[" + ",".join(map(repr, vector.astype(np.float64).tolist())) + "]"
+@cache
+def _halves() -> list[str]:
+    """All numbers of float16 in words, by their bits."""
+    with np.errstate(invalid="ignore"):
+        return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32).astype(str).tolist()
+
+
+def _vector_text(bits: bytes) -> str:
+    """An embedding of float16 as pgvector reads it."""
+    return "[" + ",".join(map(_halves().__getitem__, np.frombuffer(bits, "<u2").tolist())) + "]"
 
 
 def escaped(text: str) -> str:
@@ -105,7 +113,7 @@ def _values(row: Outgoing, memory: int) -> tuple[Any, ...]:
     own = [hash_of("kind", kind), hash_of("source", source)]
     own += [] if place is None else [hash_of("place", place)]
     own += [hash_of("entity", name) for name in row.entities] + [hash_of("key", key) for key in row.keys]
-    vector = None if row.vector is None else vector_text(np.frombuffer(row.vector, "<f2"))
+    vector = None if row.vector is None else _vector_text(row.vector)
     return (
         row.id, escaped(kind), t_event, row.t_ingest, escaped(source), None if place is None else escaped(place),
         x, y, z, pose, escaped(text), payload, *rest, row.checksum, [escaped(name) for name in sorted(row.entities)],

@@ -44,10 +44,11 @@ CREATE TABLE records (
 );
 CREATE TABLE links (record_id bigint NOT NULL, relation text NOT NULL, target bigint NOT NULL);
 CREATE TABLE hidden (record_id bigint NOT NULL, amendment bigint NOT NULL, PRIMARY KEY (record_id, amendment));
+ALTER TABLE records SET (toast_tuple_target = 8160);
 CREATE INDEX records_by_event ON records (t_event, id);
 CREATE INDEX records_by_ingest ON records (t_ingest);
 CREATE INDEX records_by_memory ON records (memory, t_event);
-CREATE INDEX records_by_name ON records USING gin ({NAMES});
+CREATE INDEX records_by_name ON records USING gin ({NAMES}) WITH (fastupdate = off);
 CREATE INDEX records_by_place ON records USING gist (({POINT})) WHERE x IS NOT NULL;
 CREATE INDEX links_by_record ON links (record_id);
 CREATE INDEX links_by_target ON links (target);

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from embmem.fleet.log import origins_of
-from embmem.fleet.rows import select_records, vector_text
+from embmem.fleet.rows import select_records
 from embmem.fleet.select import HUGE, conditions, holds_any, squared, stems_of
 from embmem.fleet.server import Database
 from embmem.fleet.words import hash_of
@@ -38,14 +38,16 @@ class Asked:
         latest = db.execute("SELECT max(t_event) FROM records").fetchone()[0]
         self.now = 0.0 if latest is None else float(latest)
         self.found.values["now"] = self.now
-        meant = []
+        # What a record must hold: one of these suffices. To be ranked by one it must hold that one.
+        self.meant: dict[str, str] = {}
+        self.least: dict[str, str] = {}  # the least score that counts
         if query.text is not None:
-            meant.append(self._add_text(query.text))
+            self.meant["text"] = self._add_text(query.text)
         if query.embedding is not None:
-            meant.append(self._add_embedding(query.embedding, query.min_similarity))
-        self.filters = self.found.where
-        if meant:
-            self.found.add(" OR ".join(meant))
+            self.meant["embedding"] = self._add_embedding(query.embedding, query.min_similarity)
+        self.filters = self.found.filters
+        if self.meant:
+            self.found.add(" OR ".join(self.meant.values()))
         if query.near is not None:
             near = " AND ".join(f"abs({a}) < {HUGE}" for a in "xyz")
             self.scores["near"] = f"CASE WHEN {near} THEN -sqrt({squared()}) END"
@@ -61,9 +63,15 @@ class Asked:
 
     def best(self, name: str, n: int) -> list[int]:
         """Ids of the n best of a ranking; ties newest id first."""
-        score = self.scores[name]
-        sql = f"""SELECT id FROM (SELECT id, {score} AS score FROM records WHERE {self.found.where}) AS ranked
-            WHERE score IS NOT NULL ORDER BY score DESC, id DESC LIMIT %(n)s"""
+        where = self.found.filters
+        if name == "text":
+            where = f"{self.filters} AND ({self.meant[name]})"
+        elif name == "embedding":  # one look at each vector suffices
+            where = f"{self.filters} AND embedding IS NOT NULL"
+        # OFFSET 0 keeps the rows with their vectors out of the join with what is hidden.
+        sql = f"""SELECT id FROM (SELECT id, {self.scores[name]} AS score FROM records WHERE {where} OFFSET 0) AS ranked
+            WHERE score >= {self.least.get(name, "'-Infinity'")} AND {self.found.belief.format("ranked")}
+            ORDER BY score DESC, id DESC LIMIT %(n)s"""
         if name == "recency":  # an index is in this order
             sql = f"SELECT id FROM records WHERE {self.found.where} ORDER BY t_event DESC, id DESC LIMIT %(n)s"
         return [row[0] for row in self.db.execute(sql, {**self.found.values, "n": n})]
@@ -75,6 +83,9 @@ class Asked:
         rows = self.db.execute(sql, {**self.found.values, "pool": list(ids)}).fetchall()
         known = np.array([row[0] for row in rows], np.int64)
         table = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), len(names))
+        if "embedding" in names:  # what is not similar enough does not rank
+            cosines = table[:, names.index("embedding")]
+            cosines[~(cosines >= self.query.min_similarity)] = np.nan
         return {name: (known[keep], table[keep, i]) for i, name in enumerate(names)
                 for keep in [~np.isnan(table[:, i])]}  # fmt: skip
 
@@ -84,11 +95,9 @@ class Asked:
         if self.query.text is not None:
             signals["text"] = (np.zeros(0, np.int64), np.zeros(0))
         if self.query.embedding is not None:
-            cosine = self.scores["embedding"].replace("%(min_similarity)s", "-1.0")
-            where = f"({self.filters}) AND embedding IS NOT NULL"
-            sql = f"SELECT id, {cosine} FROM records WHERE {where} ORDER BY 2 DESC LIMIT 1"
-            rows = self.db.execute(sql, self.found.values).fetchall()
-            rows = [row for row in rows if row[1] is not None]
+            where = f"{self.filters} AND embedding IS NOT NULL AND {self.found.belief.format('records')}"
+            sql = f"SELECT id, {self.scores['embedding']} FROM records WHERE {where} ORDER BY 2 DESC LIMIT 1"
+            rows = [row for row in self.db.execute(sql, self.found.values).fetchall() if row[1] is not None]
             signals["embedding"] = (np.array([r[0] for r in rows], np.int64), np.array([r[1] for r in rows], float))
         reason = abstention(signals, text=self.query.text or "", min_similarity=self.query.min_similarity)
         return reason or "nothing matches"
@@ -123,10 +132,10 @@ class Asked:
             self.scores["embedding"] = "NULL::float8"
             return "false"
         unit = vector / np.abs(vector).max()
-        self.found.values |= {"unit": vector_text(unit / np.linalg.norm(unit)), "min_similarity": float(least)}
-        cosine = "1.0 - (embedding <=> %(unit)s::vector)"
-        self.scores["embedding"] = f"CASE WHEN {cosine} >= %(min_similarity)s THEN {cosine} END"
-        return f"coalesce({cosine} >= %(min_similarity)s, false)"
+        self.found.values |= {"unit": str((unit / np.linalg.norm(unit)).tolist()), "min_similarity": float(least)}
+        self.scores["embedding"] = "1.0 - (embedding <=> %(unit)s::vector)"
+        self.least["embedding"] = "%(min_similarity)s"
+        return f"coalesce({self.scores['embedding']} >= %(min_similarity)s, false)"
 
 
 def search(db: Database, query: Query, ranking: Ranking, robots: Sequence[str] | None) -> Answer:

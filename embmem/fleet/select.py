@@ -29,12 +29,18 @@ class Conditions:
 
     checks: list[str] = field(default_factory=lambda: ["true"])
     values: dict[str, Any] = field(default_factory=dict)
+    belief: str = "true"  # of the table {0}; apart, since it is a join
     hops: dict[int, int] = field(default_factory=dict)  # links away from `linked_to`, by id
+
+    @property
+    def filters(self) -> str:
+        """All of them but what is believed."""
+        return " AND ".join(f"({check})" for check in self.checks)
 
     @property
     def where(self) -> str:
         """All of them."""
-        return " AND ".join(f"({check})" for check in self.checks)
+        return f"{self.filters} AND {self.belief.format('records')}"
 
     def add(self, check: str, **values: Any) -> None:
         """One more."""
@@ -154,9 +160,10 @@ def _in_box(found: Conditions, name: str, box: np.ndarray) -> str:
 def _add_belief(found: Conditions, as_of: float | None, db: Database) -> None:
     """Leave out what is hidden now, or was hidden then."""
     if as_of is None or is_present(db, float(as_of)):
-        found.add("NOT EXISTS (SELECT 1 FROM hidden WHERE record_id = records.id)")
+        found.belief = "NOT EXISTS (SELECT 1 FROM hidden WHERE record_id = {0}.id)"
     else:
-        found.add("id NOT IN (SELECT unnest(%(hidden)s::bigint[]))", hidden=sorted(hidden_as_of(db, float(as_of))))
+        found.belief = "{0}.id NOT IN (SELECT unnest(%(hidden)s::bigint[]))"
+        found.values["hidden"] = sorted(hidden_as_of(db, float(as_of)))
 
 
 def _add_view(found: Conditions, query: Query, db: Database) -> None:

@@ -128,6 +128,7 @@ class Server:
         try:
             # Acknowledged means on the disk, whatever the server was set to.
             db.execute("SET synchronous_commit = on")
+            db.execute("SET jit = off")  # it takes longer than most of our queries
             if self._schema:
                 set_path(db, self._schema)
         except BaseException:
