@@ -173,7 +173,7 @@ class DurableMemory(Memory):
         with self._file.reading() as db:
             if log_checksum(db, self._base, self._log.last_id) == self._log.checksum:
                 return False
-            if self._base and not list_snapshots(db, "base"):
+            if {snapshot.kind for snapshot in list_snapshots(db, "base")} != {layer.kind for layer in self.layers}:
                 raise StoreError(f"the past of the layers in {self._name} was purged; open it again with empty layers")
             restored = restore_known(self._name, db, [type(layer) for layer in self.layers])
         self.layers = restored.layers

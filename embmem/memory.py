@@ -15,6 +15,7 @@ from embmem.memory_file import read_memory_file, write_memory_file
 from embmem.observation import Observation
 from embmem.protocols import Deformation, Layer, Store
 from embmem.records import Hit, Link, Query, Record
+from embmem.restoring import restore_known
 from embmem.store import RecordStore
 
 L = TypeVar("L")
@@ -114,6 +115,26 @@ class Memory:
             FileVersionError: if it is not a memory file, or was written by a newer embmem.
         """
         store, layers = read_memory_file(Path(path), layer_types)
+        return Memory(layers, store=store)
+
+    @staticmethod
+    def view(path: str | Path, layer_types: Sequence[type[Any]]) -> Memory:
+        """The memory in the file as it is now, to be asked only: records stay in the file, somebody may write it.
+
+        The layers are those of this moment. Close the store in the end.
+
+        Raises:
+            InputError: if the file is missing, damaged, of an older version, or holds a layer that is none of
+                `layer_types`.
+            FileVersionError: if it is not a memory file, or was written by a newer embmem.
+        """
+        store = RecordStore(path, read_only=True)
+        try:
+            with store.reading() as db:
+                layers = restore_known(str(path), db, layer_types).layers
+        except BaseException:
+            store.close()
+            raise
         return Memory(layers, store=store)
 
     def _record_view(self, observation: Observation, links: tuple[Link, ...] = ()) -> None:

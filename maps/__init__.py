@@ -4,7 +4,7 @@ from embmem.maps.distance import descend, distance_field
 from embmem.maps.grid import Frontier, GridBuilder, OccupancyGrid
 from embmem.maps.objects import ObjectMemory
 from embmem.maps.routes import RouteGraph
-from embmem.maps.spatial_memory import durable_memory, open_durable, open_memory, spatial_memory
+from embmem.maps.spatial_memory import durable_memory, open_durable, open_memory, spatial_memory, view_memory
 from embmem.maps.voxels import DecayLayers, Removal, VoxelMap
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "open_durable",
     "open_memory",
     "spatial_memory",
+    "view_memory",
 ]

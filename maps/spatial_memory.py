@@ -14,6 +14,7 @@ from embmem.maps.voxels.formats.files import open_voxels
 from embmem.maps.voxels.formats.octomap_files import read_octomap
 from embmem.memory import Memory
 from embmem.protocols import Layer, Store
+from embmem.store.schema import is_older
 
 LAYERS: tuple[type[Layer], ...] = (VoxelMap, ObjectMemory, DecayLayers)
 
@@ -105,3 +106,18 @@ def open_memory(path: str | Path) -> Memory:
     if Path(path).suffix == ".safetensors":
         return Memory([open_voxels(path)])
     return Memory.open(path, LAYERS)
+
+
+def view_memory(path: str | Path) -> Memory:
+    """`open_memory` for questions only: the records stay in the file, which somebody may write meanwhile.
+
+    A file of an older version is read to RAM as a whole.
+
+    Raises:
+        InputError: if the file is missing, damaged or holds an unknown layer.
+        FileVersionError: if it is not a memory file, or was written by a newer embmem.
+    """
+    path = Path(path)
+    if path.suffix in (".bt", ".ot", ".safetensors") or not path.is_file() or is_older(path):
+        return open_memory(path)
+    return Memory.view(path, LAYERS)

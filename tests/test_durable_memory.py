@@ -19,7 +19,16 @@ from house_frames import DIM, house_frames
 from embmem.durable import DurableMemory
 from embmem.errors import InputError, RefusedObservation, StoreError
 from embmem.geometry import camera_pose
-from embmem.maps import DecayLayers, ObjectMemory, Removal, VoxelMap, durable_memory, open_durable, open_memory
+from embmem.maps import (
+    DecayLayers,
+    ObjectMemory,
+    Removal,
+    VoxelMap,
+    durable_memory,
+    open_durable,
+    open_memory,
+    view_memory,
+)
 from embmem.maps.spatial_memory import LAYERS
 from embmem.maps.voxels.meaning.payload import Payload
 from embmem.maps.voxels.meaning.prototypes import PrototypeTable
@@ -30,6 +39,7 @@ from embmem.observation_log import Thinning
 from embmem.protocols import Deformation, Layer
 from embmem.records import Link, Query, Record
 from embmem.store import RecordStore
+from embmem.store.purge import purge
 from embmem.testing import wall_ahead
 
 N = 24
@@ -335,6 +345,33 @@ def test_a_view_goes_with_its_frame(tmp_path: Path) -> None:
         assert len(memory.layer(VoxelMap).occupied()) == 0
     with pytest.raises(InputError, match="is not a file"):
         open_durable(tmp_path / "nowhere.embmem")
+
+
+def test_a_view_asks_the_file_while_it_is_being_written(tmp_path: Path) -> None:
+    path, frames = tmp_path / "house.embmem", house_frames(N)[:8]
+    with durable(path, voxels_and_objects(), snapshot_seconds=1e9) as memory:
+        live(memory, frames[:5])
+        memory.snapshot()
+        live(memory, frames[5:])
+        memory.flush()
+        seen = view_memory(path)
+        assert bytes_of(seen) == bytes_of(memory)
+        assert len(seen.store.read(Query(kind="frame"))) == 8
+        with pytest.raises(StoreError, match="read only"):
+            seen.store.write(Record(kind="note", t_event=0.0, source="me"))
+        seen.store.close()
+
+
+def test_a_purge_takes_its_frames_out_of_the_map(tmp_path: Path) -> None:
+    path, frames = tmp_path / "house.embmem", house_frames(N)[:6]
+    with durable(path, voxels_and_objects()) as memory:
+        live(memory, frames)
+        assert isinstance(memory.store, RecordStore)
+        assert purge(memory.store, "camera") >= 6
+        memory.snapshot()
+        assert bytes_of(memory) == in_ram(voxels_and_objects(), [])
+    with durable(path, None) as memory:
+        assert len(memory.layer(VoxelMap).occupied()) == 0
 
 
 LIVE_AND_DIE = """

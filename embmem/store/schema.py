@@ -162,6 +162,15 @@ def check_header(path: str, db: Connection) -> int:
     return version
 
 
+def is_older(path: Path) -> bool:
+    """Whether a file says that it is a memory file of an older version; False for what is no database at all."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100 or struct.unpack(">I", header[68:72])[0] != APPLICATION_ID:
+        return False
+    return int(struct.unpack(">I", header[60:64])[0]) < VERSION
+
+
 def _create(db: Connection) -> None:
     try:
         run_script(db, LOG_TABLES + DERIVED_TABLES)
