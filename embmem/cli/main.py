@@ -20,7 +20,10 @@ from embmem.cli.overrides import check_kinds
 from embmem.cli.words import as_overrides
 from embmem.errors import EmbmemError
 
-COMMANDS = ("eval", "episodes", "record", "build", "query", "export", "house", "stats", "diff", "correct", "purge")
+COMMANDS = (
+    "eval", "episodes", "record", "build", "query", "export", "house", "stats", "diff", "correct", "purge",
+    "verify", "recover", "compact", "backup", "sync",
+)  # fmt: skip
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
   embmem eval     evaluate agents in the embedded world: a table, a report, pictures
@@ -34,6 +37,11 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   embmem diff     show what two memories do not have in common
   embmem correct  say that a record is wrong, withdraw it, or take that back
   embmem purge    remove all that a source has said, for ever
+  embmem verify   check every page and every record of a memory file
+  embmem recover  save what can be saved of a damaged memory file
+  embmem compact  give back the space of what was removed
+  embmem backup   copy a memory file, also while it is written
+  embmem sync     send a fleet's server what a memory has taken in since the last time
 
   embmem <command> --help                shows the settings of a command with their defaults
   embmem <command> setting=value ...     changes them (Hydra overrides: a.b=1, list=[x,y])

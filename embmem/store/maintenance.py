@@ -52,16 +52,10 @@ def compact(path: Path) -> Compaction:
     if not path.is_file():
         raise InputError(f"{path} is not a file")
     before = _size(path)
-    with RecordStore(path):  # brings an older version up to date, refuses a damaged file
-        pass
-    with _lock(path), _connected(path) as db:
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("INSERT INTO texts(texts) VALUES ('optimize')")
-        db.execute("VACUUM")
-        db.execute("PRAGMA optimize")
-        busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise StoreError(f"{path} is compact, but a reader holds its write-ahead log; run it again later")
+    with RecordStore(path) as store:  # brings an older version up to date, refuses a damaged file
+        with store.changing() as db:
+            db.execute("INSERT INTO texts(texts) VALUES ('optimize')")
+        store.rewrite()
     return Compaction(before, _size(path))
 
 
