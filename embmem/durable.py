@@ -21,7 +21,7 @@ from embmem.records import Hit, Link, Query
 from embmem.redundancy import Story
 from embmem.restoring import Restored, restore, restore_known
 from embmem.store import RecordStore
-from embmem.store.snapshots import list_snapshots, write_layers
+from embmem.store.snapshots import holds, list_snapshots, write_layers
 
 CHECK_EVERY = 32  # frames between two looks at the budgets
 SNAPSHOT_SHARE = 0.05  # of the time that goes by, at most, is spent on snapshots that nobody asked for
@@ -33,7 +33,8 @@ class DurableMemory(Memory):
     Every observation that goes into the layers is a record with compressed images; so are `tick` and `deform`. The
     layers are written down now and then with the log position that they cover. Opening loads them and replays the
     rest of the log; without them, or where one is damaged, of another version or older than a correction, the log
-    alone gives the same bytes. One thread may observe; any number may ask the store.
+    alone gives the same bytes. A layer that is fed by other ways than observations, as the short-term memory is, is as
+    of its latest snapshot. One thread may observe; any number may ask the store.
     """
 
     def __init__(
@@ -152,10 +153,12 @@ class DurableMemory(Memory):
         """
         self.flush()
         self.refresh()
-        if self._covered == self._log.last_id:
-            return
         start = time.monotonic()
         states = [layer.save() for layer in self.layers]
+        if self._covered == self._log.last_id:
+            with self._file.reading() as db:
+                if holds(db, states, "latest") or holds(db, states, "base"):
+                    return
         with self._file.changing() as db:
             write_layers(
                 db, states, self._log.last_id, role="latest", frames=self._log.checksum, settings=self._settings

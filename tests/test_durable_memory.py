@@ -18,6 +18,7 @@ from house_frames import DIM, house_frames
 
 from embmem.durable import DurableMemory
 from embmem.errors import InputError, RefusedObservation, StoreError
+from embmem.eviction import Lru
 from embmem.geometry import camera_pose
 from embmem.maps import (
     DecayLayers,
@@ -38,6 +39,7 @@ from embmem.observation import Observation
 from embmem.observation_log import Thinning
 from embmem.protocols import Deformation, Layer
 from embmem.records import Link, Query, Record
+from embmem.short_term import ShortTermMemory
 from embmem.store import RecordStore
 from embmem.store.purge import purge
 from embmem.testing import wall_ahead
@@ -360,6 +362,20 @@ def test_a_view_asks_the_file_while_it_is_being_written(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="read only"):
             seen.store.write(Record(kind="note", t_event=0.0, source="me"))
         seen.store.close()
+
+
+def test_what_was_put_into_the_short_term_memory_is_there_after_closing(tmp_path: Path) -> None:
+    path = tmp_path / "wall.embmem"
+    with DurableMemory(path, [VoxelMap(0.1), ShortTermMemory(Lru(3))]) as memory:
+        memory.observe(wall_ahead(0.0))
+    types = [VoxelMap, ShortTermMemory]
+    with DurableMemory(path, layer_types=types) as memory:
+        seen = Record(kind="sighting", t_event=1.0, source="camera", position=np.zeros(3), entities=("mug",))
+        memory.layer(ShortTermMemory).put("mug 1", seen)
+    with DurableMemory(path, layer_types=types) as memory:
+        assert [entry.key for entry in memory.layer(ShortTermMemory).entries()] == ["mug 1"]
+        before = path.stat().st_mtime_ns
+    assert path.stat().st_mtime_ns == before  # nothing is written where nothing changed
 
 
 def test_a_purge_takes_its_frames_out_of_the_map(tmp_path: Path) -> None:

@@ -61,12 +61,29 @@ def write_layers(
     for table in ("layers", "layer_chunks"):
         db.execute(f"DELETE FROM {table} WHERE role IN (?, 'latest')", (role,))
     for position, state in enumerate(states):
-        # safetensors writes the buffer of a non-contiguous array as it lies, not as it reads.
-        dense = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
         params = json.dumps(state.params, allow_nan=False)
         begun = params if settings is None else settings[state.kind]
         snapshot = Snapshot(role, state.kind, position, state.version, params, begun, covers, frames)
-        write_snapshot(db, snapshot, save(dense))
+        write_snapshot(db, snapshot, _arrays(state))
+
+
+def holds(db: Connection, states: Sequence[LayerState], role: str) -> bool:
+    """Whether the layers of a role are these, by their checksums."""
+    saved = {row[0]: row[1:] for row in db.execute(
+        "SELECT kind, version, params, size, checksum FROM layers WHERE role = ?", (role,)
+    )}  # fmt: skip
+    if set(saved) != {state.kind for state in states}:
+        return False
+    for state in states:
+        arrays = _arrays(state)
+        if saved[state.kind] != (state.version, json.dumps(state.params), len(arrays), zlib.crc32(arrays)):
+            return False
+    return True
+
+
+def _arrays(state: LayerState) -> bytes:
+    # safetensors writes the buffer of a non-contiguous array as it lies, not as it reads.
+    return bytes(save({name: np.ascontiguousarray(array) for name, array in state.arrays.items()}))
 
 
 def write_snapshot(db: Connection, snapshot: Snapshot, arrays: bytes) -> None:
