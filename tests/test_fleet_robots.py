@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres_server import PostgresServer, start_server
 
+from embmem.cli.main import main
 from embmem.errors import InputError, StoreError
 from embmem.fleet import PostgresStore, catch_up
 from embmem.fleet.purge import purge
@@ -400,3 +402,22 @@ def test_a_purge_takes_a_source_and_what_came_of_it_for_ever(
     local.write(note("later", ("from", 1)))
     assert catch_up(local, fleet) == 1
     assert fleet.read(Query(k=1))[0].links[0].to == 1
+
+
+def test_the_command_sends_what_is_new(
+    server: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "room.embmem"
+    with RecordStore(path) as local:
+        local.write_all([note("one"), note("two")])
+    uri = f"postgresql://postgres@/postgres?host={server.folder}"
+    assert main(["sync", str(path), uri, "robot=r1", "schema=command"]) == 0
+    assert capsys.readouterr().out == "2 records of r1 sent, the fleet has 2\n"
+    monkeypatch.setenv("PGHOST", str(server.folder))
+    monkeypatch.setenv("PGUSER", "postgres")
+    assert main(["sync", str(path), "robot=r1", "schema=command", "json=true"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"sent": 0, "fleet": 2}
+    assert main(["sync", str(path), "robot=r2", "schema=command"]) == 1
+    assert "robot 'r1', not of 'r2'" in capsys.readouterr().err
+    assert main(["sync", str(path), "postgresql:///?host=/nowhere", "robot=r1"]) == 1
+    assert capsys.readouterr().err.startswith("embmem: the server host=/nowhere")
