@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,28 +15,48 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from embmem.cli.query_records import (
+    FILTERS,
+    answered,
+    embedding_length,
+    embedding_of,
+    has_layers,
+    is_current,
+    narrowed,
+    opened,
+)
 from embmem.cli.settings import numbers, word
-from embmem.encoders import TextEncoder
 from embmem.memory import Memory
 from embmem.occupancy import find_occupancy, views, views_of
+from embmem.protocols import Store
 from embmem.records import Hit, Query
+from embmem.store import RecordStore
 
-HELP = """embmem query: ask a saved map
+HELP = """embmem query: ask a saved memory: its maps and its records
 
-  embmem query file=room.embmem 'point=[1,0,0.5]'             occupied, free or unknown, and which views saw it
-  embmem query file=room.embmem 'nearest=[1,0,0.5]'           the nearest surface
-  embmem query file=room.embmem 'ray=[0,0,1.2,1,0,0]'         the first surface along +x
-  embmem query file=room.embmem 'box=[0,-1,0,2,1,2]'          what the box holds
-  embmem query file=tour.embmem entity=mug json=true          where mugs were seen, as JSON
-  embmem query file=tour.embmem "entity='coffee table'"       names with a space need quotes for the shell and for Hydra
-  embmem query file=tour.embmem "text='boils water'"          other words than the detector's; "not found" is an answer
-  embmem query file=tour.embmem changes=120                   what appeared or vanished since stamp 120
+  embmem query room.embmem "red mug" near=1,2,0 since=10m     records by words, meaning and distance
+  embmem query room.embmem source=camera place=kitchen k=5    the newest records that pass
+  embmem query room.embmem "red mug" as_of=2h context=500     what was known two hours ago, as text for a language model
+  embmem query room.embmem "red mug" explain=true             which index was asked, and how long it took
+
+  embmem query room.embmem 'point=[1,0,0.5]'                  occupied, free or unknown, and which views saw it
+  embmem query room.embmem nearest=1,0,0.5                    the nearest surface
+  embmem query room.embmem ray=0,0,1.2,1,0,0                  the first surface along +x
+  embmem query room.embmem box=0,-1,0,2,1,2                   what the box holds
+  embmem query tour.embmem entity=mug json=true               where mugs were seen, as JSON
+  embmem query tour.embmem "entity='coffee table'"            names with a space need quotes for the shell and for Hydra
+  embmem query tour.embmem "boils water"                      things by other words than the detector's, and records
+  embmem query tour.embmem changes=120                        what appeared or vanished since stamp 120
+
+Times ago (90s, 10m, 2h, 3d, 1w) count back from the newest record, so that an old recording is asked like a live one.
 """
+POSITIONAL = ("file", "text")
 Answer = dict[str, Any]
 # What a person does not need beside `why`, and a table of 80 columns has no room for.
 _JSON_ONLY = frozenset({
     "id", "layer", "score", "size", "first_seen", "times_seen", "times_missed",
     "mean_score", "n_voxels", "voxels", "since", "appeared", "x0", "y0", "z0", "x1", "y1", "z1",
+    "bm25", "cosine", "distance", "hops", "age",
 })  # fmt: skip
 
 
@@ -46,17 +67,45 @@ def run(cfg: DictConfig) -> None:
         "text": _text_question, "changes": _changes,
     }  # fmt: skip
     asked = [name for name in questions if cfg[name] is not None]
-    if not asked:
+    is_for_records = "text" in asked or (not asked and any(cfg[name] is not None for name in FILTERS))
+    if not asked and not is_for_records:
         raise ValueError(f"nothing was asked; set one of {', '.join(questions)} (see: embmem query --help)")
-    is_json = cfg.json
-    memory: Memory = instantiate(cfg.open)
-    answers = {name: questions[name](memory, cfg) for name in asked}
+    path = Path(word(cfg, "file"))
+    if asked == ["text"] and not has_layers(path):
+        asked = []
+    memory: Memory | None = instantiate(cfg.open) if asked or not is_current(path) else None
+    answers = {} if memory is None else {name: questions[name](memory, cfg) for name in asked}
+    if is_for_records and (memory is None or isinstance(memory.store, RecordStore)):
+        with opened(path, memory) as store:
+            answers["records"] = _records(store, cfg)
+    _print(cfg, answers)
+
+
+def _print(cfg: DictConfig, answers: dict[str, Answer]) -> None:
     console = Console()
-    if is_json:
+    if cfg.json:
         console.out(json.dumps(_json_values(answers), allow_nan=False), highlight=False)
         return
     for name, answer in answers.items():
-        _show(console, name, cfg[name], answer)
+        context = answer.pop("context", None)
+        if context is None or len(answer) > 1:
+            _show(console, name, "" if name == "records" else cfg[name], answer)
+        if context is not None:
+            console.out(context, highlight=False)
+
+
+def _records(store: Store, cfg: DictConfig) -> Answer:
+    if cfg.text is None:
+        return answered(cfg, store, narrowed(cfg, store))
+    text, length = word(cfg, "text"), embedding_length(store)
+    entity = None if cfg.entity is None else word(cfg, "entity")
+    vector, reason = embedding_of(cfg, text, is_needed=length > 0)
+    n = length if vector is None else len(vector)
+    if n != length:
+        vector, reason = None, f"compared by words alone: embeddings have {length} numbers here, not {n}"
+    query = narrowed(cfg, store, text=text, embedding=vector, entity=entity, min_similarity=float(cfg.min_similarity))
+    answer = answered(cfg, store, query)
+    return answer if reason is None else {**answer, "note": reason}
 
 
 def _point(memory: Memory, cfg: DictConfig) -> Answer:
@@ -115,7 +164,7 @@ def _is_inside(position: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
 
 
 def _entity(memory: Memory, cfg: DictConfig) -> Answer:
-    hits = memory.query(_narrowed(cfg, entity=word(cfg, "entity")))
+    hits = memory.query(narrowed(cfg, memory.store, entity=word(cfg, "entity")))
     answer: Answer = {
         "objects": [_describe(hit) for hit in hits if hit.layer != "store"],
         "views": [_describe(hit) for hit in hits if hit.layer == "store"],
@@ -126,21 +175,17 @@ def _entity(memory: Memory, cfg: DictConfig) -> Answer:
 
 
 def _text_question(memory: Memory, cfg: DictConfig) -> Answer:
-    encode: TextEncoder = instantiate(cfg.encoder)
-    hits = memory.query(_narrowed(cfg, embedding=encode([word(cfg, "text")])[0]))
+    vector, reason = embedding_of(cfg, word(cfg, "text"), is_needed=True)
+    if vector is None:
+        return {"is_found": False, "things": [], "note": reason}
+    query = narrowed(cfg, memory.store, embedding=vector)
+    hits = [hit for layer in memory.layers for hit in layer.query(query)]
     return {"is_found": bool(hits), "things": [_describe(hit) for hit in hits]}
 
 
 def _changes(memory: Memory, cfg: DictConfig) -> Answer:
-    hits = memory.query(replace(_narrowed(cfg), kind="change", since=float(cfg.changes)))
+    hits = memory.query(replace(narrowed(cfg, memory.store), kind="change", since=float(cfg.changes)))
     return {"n_regions": len(hits), "regions": [_describe(hit) for hit in hits]}
-
-
-def _narrowed(cfg: DictConfig, **asked: Any) -> Query:
-    """A query by what was asked, where and when."""
-    near = None if cfg.near is None else numbers(cfg, "near", 3)
-    since, until = float(cfg.since), float(cfg.until)
-    return Query(**asked, near=near, radius=float(cfg.radius), since=since, until=until, k=cfg.k)
 
 
 def _describe(hit: Hit) -> Answer:
@@ -162,7 +207,7 @@ def _json_values(value: Any) -> Any:
 
 def _show(console: Console, name: str, asked: Any, answer: Answer) -> None:
     """One table of the single facts, one for each list."""
-    facts = Table(title=f"{name} {asked}", title_justify="left", show_header=False)
+    facts = Table(title=f"{name} {asked}".strip(), title_justify="left", show_header=False)
     for key, value in answer.items():
         if not isinstance(value, list) or not value or not isinstance(value[0], dict):
             facts.add_row(key.replace("_", " "), _text(value))
