@@ -72,12 +72,17 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         part = held.enter_context(new_file(path, overwrite=overwrite))
         if path.with_name(path.name + ".lock").exists():  # else nobody ever opened it for writing
             held.enter_context(_lock(path))
+        _remove_beside(part)  # a journal that a crash left would be rolled back into the new file
         try:
             yield part
         finally:
-            for left in ("-wal", "-shm", "-journal", ".lock"):
-                part.with_name(part.name + left).unlink(missing_ok=True)
+            _remove_beside(part)
         _absorb_log(path)
+
+
+def _remove_beside(part: Path) -> None:
+    for suffix in ("-wal", "-shm", "-journal", ".lock"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
 
 
 def _absorb_log(path: Path) -> None:
