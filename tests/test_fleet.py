@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from plain_search import plain_read, plain_search
 from postgres_server import PostgresServer, start_server
 from test_engine import ALL_QUERIES, world
 
+from embmem.errors import MissingExtraError
 from embmem.fleet import PostgresStore
 from embmem.protocols import Ranking, Store
 from embmem.records import Link, Query, Record
@@ -67,7 +69,7 @@ def stored(server: PostgresServer) -> Iterator[Callable[[int], tuple[PostgresSto
         store.close()
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 1),
     query=ALL_QUERIES,
@@ -84,7 +86,7 @@ def test_a_search_is_that_of_a_plain_list(
     assert (answer.abstained is None) == bool(answer.hits)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1), query=ALL_QUERIES)
 def test_reading_is_a_plain_list_too(
     stored: Callable[[int], tuple[PostgresStore, list[Any]]], seed: int, query: Query
@@ -191,3 +193,40 @@ def test_records_of_absurd_size_and_place_are_kept_and_found(connect: Callable[.
     assert [r.id for r in fleet.read(Query(text="w" * (1 << 20)))] == [ids[1]]
     assert fleet.get([0, -1, 1 << 70]) == []
     assert fleet.read(Query(linked_to=1 << 70)) == []
+
+
+def test_a_graph_finds_most_of_the_nearest_and_filters_stay_exact(connect: Callable[..., PostgresStore]) -> None:
+    fleet, rng = connect(), np.random.default_rng(0)
+    with pytest.raises(ValueError, match="the fleet has 0"):
+        fleet.build_graph()
+    centres = rng.normal(size=(20, 16))
+    vectors = (centres[rng.integers(0, 20, 2000)] + 0.5 * rng.normal(size=(2000, 16))).astype(np.float16)
+    notes = [
+        Record(kind=f"kind{i % 5}", t_event=float(i), source="s", embedding=vector) for i, vector in enumerate(vectors)
+    ]
+    fleet.write_all(notes[:1500])
+    queries = [Query(embedding=centre, k=10) for centre in centres]
+    fleet.build_graph()
+    fleet.build_graph()
+    fleet.write_all(notes[1500:])
+    withdrawals = [(Link("withdraws", i),) for i in range(1, 400)]
+    fleet.write_all(Record(kind="note", t_event=0.0, source="s", links=links) for links in withdrawals)
+    units = vectors.astype(float) / np.linalg.norm(vectors.astype(float), axis=1)[:, None]
+    n_found = 0
+    for query in queries:
+        cosines = units @ (np.asarray(query.embedding) / np.linalg.norm(np.asarray(query.embedding)))
+        cosines[:399] = -2.0
+        found = fleet.search(query)
+        assert len(found.hits) == 10
+        best = set((np.argsort(-cosines)[:10] + 1).tolist())
+        n_found += len({hit.record and hit.record.id for hit in found.hits} & best)
+        exact = fleet.search(replace(query, kind="kind1")).hits
+        of_kind = np.where(np.arange(2000) % 5 == 1, cosines, -2.0)
+        assert [hit.record and hit.record.id for hit in exact] == (np.argsort(-of_kind)[:10] + 1).tolist()
+    assert n_found >= 0.95 * 10 * len(queries)
+
+
+def test_without_the_driver_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtraError, match=r"embmem\[fleet\]"):
+        PostgresStore("host=/nowhere", "r1")

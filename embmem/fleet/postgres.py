@@ -11,7 +11,7 @@ from embmem.errors import StoreError
 from embmem.fleet.intake import FleetTicket, Intake
 from embmem.fleet.log import Origin, origins_of
 from embmem.fleet.rows import LAST_ID, Outgoing, outgoing, select_records, unescaped
-from embmem.fleet.schema import checked_name, prepare
+from embmem.fleet.schema import GRAPH, MAX_GRAPH_DIM, checked_name, prepare
 from embmem.fleet.search import newest, search
 from embmem.fleet.server import READ, WRITE, Database, Server
 from embmem.protocols import Answer, Ranking
@@ -188,6 +188,24 @@ class PostgresStore:
         self.flush()
         with self._server.transaction(WRITE) as db:
             yield db
+
+    def build_graph(self) -> None:
+        """Link all embeddings, and those to come, into a graph (HNSW), while robots go on writing.
+
+        Queries by embedding without filters then look at a small part of the records, and may miss some of the best.
+
+        Raises:
+            ValueError: if the fleet has no embeddings, or they are too long for pgvector.
+            StoreError: if the server is away or refuses.
+        """
+        self._look_up()
+        if not 0 < self._dim <= MAX_GRAPH_DIM:
+            raise ValueError(f"a graph needs embeddings of at most {MAX_GRAPH_DIM} numbers, the fleet has {self._dim}")
+        self._server.run_alone(f"DROP INDEX IF EXISTS {GRAPH}")  # what an attempt that failed has left
+        self._server.run_alone(
+            f"CREATE INDEX CONCURRENTLY {GRAPH} ON records"
+            f" USING hnsw ((embedding::vector({self._dim})) vector_cosine_ops)"
+        )
 
     def rewrite(self) -> None:
         """Write the tables anew, so that nothing of what was removed is left in them; nobody can use them meanwhile.

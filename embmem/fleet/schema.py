@@ -2,8 +2,9 @@
 
 `head` has one row, and who writes locks it: the fleet takes records in one after the other, so that ids, ingest times
 and commits are in the same order. A reader that has seen id n has seen all that is before it; there are no gaps that
-are filled later. Names, words and the like are looked up as hashes of 64 bits (an index of Postgres holds no long
-text) and then compared.
+are filled later. What was known as of a time is settled as soon as a record is there that was taken in later.
+
+Names, words and the like are looked up as hashes of 64 bits (an index of Postgres holds no long text), then compared.
 
 The log (records, links, origins, memories) is the truth; `hidden` and the counters in `head` are derived from it.
 """
@@ -19,6 +20,8 @@ VERSION = 1
 FAR = 1e9  # [m]; the index of places ends here, what is beyond is found all the same
 POINT = f"point(greatest(-{FAR}, least({FAR}, x)), greatest(-{FAR}, least({FAR}, y)))"
 NAMES = "(names || words)"  # word for word that of the index
+GRAPH = "records_by_embedding"  # an index that is there if somebody asked for it
+MAX_GRAPH_DIM = 2000  # of pgvector
 _LOCK = 0x656D6265  # of those who make tables
 
 _TABLES = f"""

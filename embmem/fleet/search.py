@@ -1,7 +1,7 @@
 """One answer of the whole fleet: what `embmem.search.engine` does, in the words of Postgres.
 
 Every ranking is exact: the words are scored by the BM25 of SQLite's FTS5, cosines by pgvector over all records that
-pass the filters.
+pass the filters. Only where a graph of embeddings was built, and there are no filters, it is asked instead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 
 from embmem.fleet.log import origins_of
 from embmem.fleet.rows import select_records
-from embmem.fleet.select import HUGE, conditions, holds_any, squared, stems_of
+from embmem.fleet.schema import GRAPH
+from embmem.fleet.select import HUGE, Conditions, conditions, holds_any, squared, stems_of
 from embmem.fleet.server import Database
 from embmem.fleet.words import hash_of
 from embmem.protocols import Answer, Ranking
@@ -24,6 +25,9 @@ from embmem.search.plan import Plan
 from embmem.search.why import DETAILS, explain_hit
 
 K1, B = 1.2, 0.75  # of FTS5
+MAX_LOOKED = 1000  # records that pgvector looks at in a graph
+_DIM = f"""SELECT dim, EXISTS(SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('{GRAPH}') AND indisvalid)
+    FROM head"""
 
 
 class Asked:
@@ -40,6 +44,7 @@ class Asked:
         self.found.values["now"] = self.now
         # What a record must hold: one of these suffices. To be ranked by one it must hold that one.
         self.meant: dict[str, str] = {}
+        self.dim, self.has_graph = 0, False  # of the embeddings
         self.least: dict[str, str] = {}  # the least score that counts
         if query.text is not None:
             self.meant["text"] = self._add_text(query.text)
@@ -63,6 +68,10 @@ class Asked:
 
     def best(self, name: str, n: int) -> list[int]:
         """Ids of the n best of a ranking; ties newest id first."""
+        if name == "embedding" and self.has_graph and self.filters == Conditions().filters:
+            found = self._best_of_the_graph(n)
+            if len(found) == n:
+                return found
         where = self.found.filters
         if name == "text":
             where = f"{self.filters} AND ({self.meant[name]})"
@@ -75,6 +84,18 @@ class Asked:
         if name == "recency":  # an index is in this order
             sql = f"SELECT id FROM records WHERE {self.found.where} ORDER BY t_event DESC, id DESC LIMIT %(n)s"
         return [row[0] for row in self.db.execute(sql, {**self.found.values, "n": n})]
+
+    def _best_of_the_graph(self, n: int) -> list[int]:
+        """As many of the n most similar as can be reached; without filters."""
+        n_looked = min(max(2 * n, 100), MAX_LOOKED)
+        self.db.execute("SELECT set_config('hnsw.ef_search', %s, true)", (str(n_looked),))
+        distance = f"embedding::vector({self.dim}) <=> %(unit)s::vector({self.dim})"
+        sql = f"""SELECT id FROM (SELECT id, 1.0 - ({distance}) AS score FROM records ORDER BY {distance}
+                LIMIT %(n_looked)s OFFSET 0) AS ranked
+            WHERE score >= %(min_similarity)s AND {self.found.belief.format("ranked")}
+            ORDER BY score DESC, id DESC LIMIT %(n)s"""
+        values = {**self.found.values, "n": n, "n_looked": n_looked}
+        return [row[0] for row in self.db.execute(sql, values)]
 
     def scored(self, ids: Sequence[int], names: Sequence[str]) -> dict[str, Signal]:
         """The scores of records that pass, by ranking; what it does not know is left out."""
@@ -128,7 +149,9 @@ class Asked:
         vector = np.asarray(embedding, np.float64)
         if vector.ndim != 1 or not np.isfinite(vector).all() or not vector.any():
             raise ValueError(f"an embedding must be one finite vector, not all 0, got one of shape {vector.shape}")
-        if self.db.execute("SELECT dim FROM head").fetchone()[0] != len(vector):
+        self.dim, self.has_graph = self.db.execute(_DIM).fetchone()
+        if self.dim != len(vector):
+            self.has_graph = False
             self.scores["embedding"] = "NULL::float8"
             return "false"
         unit = vector / np.abs(vector).max()

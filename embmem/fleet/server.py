@@ -23,6 +23,10 @@ class LostError(StoreError):
     """
 
 
+# Acknowledged means on the disk, whatever the server was set to. A robot that vanishes while it writes holds up the
+# others for a minute at most. Compiling takes longer than most of our queries, and their plans hang on their values.
+_SETTINGS = """SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '60s'; SET jit = off;
+    SET plan_cache_mode = force_custom_plan"""
 _EXTENSION = """SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
     WHERE extname = 'vector'"""
 
@@ -126,9 +130,7 @@ class Server:
         except self._psycopg.ProgrammingError as error:
             raise ValueError(f"dsn is not a connection string of Postgres: {error}") from error
         try:
-            # Acknowledged means on the disk, whatever the server was set to.
-            db.execute("SET synchronous_commit = on")
-            db.execute("SET jit = off")  # it takes longer than most of our queries
+            db.execute(_SETTINGS)
             if self._schema:
                 set_path(db, self._schema)
         except BaseException:
