@@ -104,7 +104,7 @@ class Finder:
         """The n nearest to `query.near` that pass, and their distances [m]; ties newest id first."""
         near = np.asarray(query.near, dtype=np.float64)
         radius, n_read = min(FIRST_RADIUS, query.radius), 0
-        while not self._is_handful(n) and not self._is_detour(n_read, READ_PLACE):
+        while not self._is_short() and not self._is_detour(n_read, READ_PLACE):
             is_all = radius >= query.radius or radius == np.inf
             ids, distances, n_places = self._within(near, radius, n, is_all=is_all)
             n_read += n_places
@@ -129,6 +129,10 @@ class Finder:
         """True where all that may pass are so few that no order is needed to find the first n."""
         return self.ids is not None and len(self.ids) <= max(HANDFUL, 4 * n)
 
+    def _is_short(self) -> bool:
+        """True where to check all that may pass is cheap; how much of the R*Tree it takes to find some is not known."""
+        return self.ids is not None and len(self.ids) <= PATIENCE
+
     def _is_detour(self, n_read: int, cost: float) -> bool:
         """True where it were cheaper to check all that may pass; if that is unknown, changes the plan once."""
         if self.ids is None and n_read > PATIENCE and self._may_widen:
@@ -146,7 +150,8 @@ class Finder:
     def _check(self, ids: np.ndarray) -> None:
         """Learn which of these pass, and their facts."""
         self.n_checked += len(ids)
-        where = " AND ".join(f"({term.check})" for term in self._gathered.checks) or "1"
+        asked_of_rows = [term for term in self._gathered.checks if term.name != "text" or self.is_meant is None]
+        where = " AND ".join(f"({term.check})" for term in asked_of_rows) or "1"
         sql = f"""SELECT records.id, t_event, x, y, z, confidence FROM json_each(:asked) AS asked
             CROSS JOIN records ON records.id = asked.value WHERE {where}"""
         rows = self.db.execute(sql, {**self._found.values, "asked": json.dumps(ids.tolist())}).fetchall()
