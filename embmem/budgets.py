@@ -119,26 +119,32 @@ def forget_records(store: RecordStore, uses: Uses, policy: ForgettingPolicy, n_b
 
 
 def make_room(store: RecordStore, uses: Uses, policy: ForgettingPolicy, budget: int) -> int:
-    """Forget records until the file can be compacted to `SLACK` of its budget; how many went.
+    """Where the file is over its budget, forget records until it takes `SLACK` of it; how many went.
 
-    Removed rows leave pages half empty; where that matters the file is written anew.
+    Removed rows leave pages half empty and their words in the text index, so the file is written anew before anything
+    is forgotten for want of room.
     """
     n_gone = 0
-    for attempt in range(_ROUNDS):
+    for _ in range(_ROUNDS):
+        with store.reading() as db:
+            is_over = used_bytes(db) > budget
+        if not is_over:
+            break
+        _compact(store)
         with store.reading() as db:
             excess = used_bytes(db) - int(SLACK * budget)
-        if excess <= 0:
-            break
-        if attempt:
-            with contextlib.suppress(StoreError):  # a reader holds the file; the next time then
-                store.rewrite()
-            with store.reading() as db:
-                excess = used_bytes(db) - int(SLACK * budget)
         gone = forget_records(store, uses, policy, excess)
         n_gone += gone
         if not gone:
             break
     return n_gone
+
+
+def _compact(store: RecordStore) -> None:
+    with store.changing() as db:
+        db.execute("INSERT INTO texts(texts) VALUES ('optimize')")
+    with contextlib.suppress(StoreError):  # a reader holds the file; then what is half empty counts
+        store.rewrite()
 
 
 def index_bytes(store: RecordStore) -> int:

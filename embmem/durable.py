@@ -184,7 +184,7 @@ class DurableMemory(Memory):
         return True
 
     def make_room(self) -> int:
-        """Forget until both budgets hold with a tenth to spare; how many records went, frames not counted.
+        """Forget where a budget is exceeded, with a tenth to spare; how many records went, frames not counted.
 
         Before a frame goes the layers that hold it become part of the log: they cannot be rebuilt without it, and what
         is withdrawn afterwards stays in them.
@@ -194,16 +194,17 @@ class DurableMemory(Memory):
         disk, ram = self._budgets
         with self._file.reading() as db:
             has_frames = bool(entry_ids(db, self._log.last_id))
-            excess = used_bytes(db) - int(SLACK * disk)
-        if excess > 0 and has_frames:
+            is_over = used_bytes(db) > disk
+        if is_over and has_frames:
             states = [layer.save() for layer in self.layers]
             with self._file.changing() as db:
                 write_layers(db, states, self._log.last_id, settings=self._settings)
                 forget_entries(db, self._log.last_id, used_bytes(db) - int(SLACK * disk))
             self._base = self._covered = self._log.last_id
             self._log.checksum = 0
-        n = make_room(self._file, self.uses, self._forgetting, disk) if excess > 0 else 0
-        n += make_room_in_ram(self._file, self.uses, self._forgetting, self._ram_bytes() - int(SLACK * ram))
+        n = make_room(self._file, self.uses, self._forgetting, disk)
+        if (used := self._ram_bytes()) > ram:
+            n += make_room_in_ram(self._file, self.uses, self._forgetting, used - int(SLACK * ram))
         self._n_forgotten += n
         return n
 
