@@ -90,11 +90,12 @@ def queries(world: World, n: int, seed: int = 2) -> dict[str, list[Query]]:
     def each(**fields: Sequence[Any]) -> list[Query]:
         return [Query(**{name: values[i] for name, values in fields.items()}) for i in range(n)]
 
+    half = np.array([2.0, 2.0, 1.0])
     near, entity, embedding = list(places), [f"thing{name}" for name in names], list(vectors)
     since, radius = stamps.tolist(), [2.0] * n
     return {
         "near 2 m": each(near=near, radius=radius),
-        "box 4 x 4 x 2 m": each(box=[np.stack([p - [2.0, 2.0, 1.0], [*p, 2.0, 2.0, 1.0]]) for p in places]),
+        "box 4 x 4 x 2 m": each(box=[np.stack([p - half, p + half]) for p in places]),
         "one hour": each(since=since, until=[s + 3600.0 for s in since]),
         "entity": each(entity=entity),
         "words": each(text=texts),
