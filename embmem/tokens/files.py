@@ -13,7 +13,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from embmem.errors import FileVersionError, InputError, OutputExistsError
+from embmem.errors import FileVersionError, InputError
+from embmem.output import new_file
 from embmem.tokens.compressor import TokenCompressor
 
 KIND = "embmem token compressor"
@@ -28,10 +29,6 @@ def save_compressor(path: Path, compressor: TokenCompressor, *, overwrite: bool 
         OutputExistsError: if `path` exists and `overwrite` is not set.
         InputError: if the folder does not exist.
     """
-    if path.exists() and (not overwrite or not path.is_file()):
-        raise OutputExistsError(f"{path} exists; choose another name or set overwrite=True")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not a folder; create it first")
     arrays = {name: np.ascontiguousarray(t.detach().numpy()) for name, t in compressor.state_dict().items()}
     metadata = {
         "kind": KIND,
@@ -39,12 +36,8 @@ def save_compressor(path: Path, compressor: TokenCompressor, *, overwrite: bool 
         "sizes": json.dumps(_sizes(compressor)),
         "sha256": _checksum(arrays),
     }
-    part = path.with_name(path.name + ".part")
-    try:
+    with new_file(path, overwrite=overwrite) as part:
         part.write_bytes(save(arrays, metadata=metadata))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_compressor(path: Path) -> TokenCompressor:
