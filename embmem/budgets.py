@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -35,10 +36,12 @@ class Uses:
     """How often records were part of an answer, and when last."""
 
     reads: dict[int, tuple[int, float]] = field(default_factory=dict)  # by id: how often, last [s]
+    is_changed: bool = False  # since it was read or written
 
     def count(self, ids: Iterable[int], stamp: float) -> None:
         """One more use of each."""
         for each in ids:
+            self.is_changed = True
             n, last = self.reads.get(each, (0, -np.inf))
             self.reads[each] = (n + 1, max(last, stamp))
 
@@ -47,6 +50,7 @@ class Uses:
         rows = [(each, n, last) for each, (n, last) in sorted(self.reads.items())]
         db.execute("DELETE FROM uses")
         db.executemany("INSERT INTO uses SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM records WHERE id = ?1)", rows)
+        self.is_changed = False
 
     @classmethod
     def read(cls, db: Connection) -> Uses:
@@ -156,20 +160,26 @@ def index_bytes(store: RecordStore) -> int:
     return 0 if index is None else index.nbytes
 
 
-def make_room_in_ram(store: RecordStore, uses: Uses, policy: ForgettingPolicy, excess: int) -> int:
-    """Forget records with embeddings until their index has so many bytes less; how many went."""
-    n_bytes = index_bytes(store)
-    if n_bytes == 0 or excess <= 0:
-        return 0
-    with store.changing() as db:
-        embedded = {row[0] for row in db.execute("SELECT record_id FROM vectors")}
-        remembered = candidates(db, uses)
-        remembered = remembered.rows(np.array([each in embedded for each in remembered.ids.tolist()], dtype=np.bool_))
-        share = min(1.0, excess / n_bytes)
-        rows = policy.choose(remembered, int(share * remembered.n_bytes.sum()))
-        n = remove_records(db, np.sort(remembered.ids[rows]).tolist())
-    store.embeddings.discard()
-    return n
+def make_room_in_ram(store: RecordStore, uses: Uses, policy: ForgettingPolicy, most: int) -> int:
+    """Forget records with embeddings until their index takes at most so many bytes; how many went."""
+    n_gone = 0
+    for _ in range(_ROUNDS):
+        n_bytes = index_bytes(store)
+        if n_bytes <= most:
+            break
+        with store.changing() as db:
+            embedded = {row[0] for row in db.execute("SELECT record_id FROM vectors")}
+            table = candidates(db, uses)
+            table = table.rows(np.array([each in embedded for each in table.ids.tolist()], dtype=np.bool_))
+            rows = policy.choose(table, math.ceil((1.0 - most / n_bytes) * int(table.n_bytes.sum())))
+            gone = remove_records(db, np.sort(table.ids[rows]).tolist())
+        n_gone += gone
+        store.embeddings.discard()
+        with store.reading() as db:
+            store.embeddings.index(db)  # what is left, without the rows of what went
+        if not gone:
+            break
+    return n_gone
 
 
 def _looks(db: Connection, ids: np.ndarray) -> np.ndarray:

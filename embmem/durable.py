@@ -67,7 +67,8 @@ class DurableMemory(Memory):
             snapshot_seconds: between two snapshots of the layers.
             disk_budget: [bytes] of the file without its free pages. Frames go first, oldest first, when the layers that
                 hold them have become part of the log; then records by `forgetting`.
-            ram_budget: [bytes] of layers and index; where it is exceeded, records with embeddings go.
+            ram_budget: [bytes] of layers and index; where both exceed it, records with embeddings go. Layers that
+                exceed it alone are not made smaller, `stats` tells of it.
             forgetting: which records go.
 
         Raises:
@@ -75,6 +76,8 @@ class DurableMemory(Memory):
             InputError: if the file is damaged, or a layer can neither be loaded nor rebuilt.
             FileVersionError: if it is no memory file, or was written by a newer embmem.
         """
+        if not min(disk_budget, ram_budget) > 0:
+            raise ValueError(f"budgets are > 0 bytes, got {disk_budget}, {ram_budget}")
         store = path if isinstance(path, RecordStore) else RecordStore(path)
         try:
             restored = _restore(store, layers, layer_types)
@@ -123,7 +126,7 @@ class DurableMemory(Memory):
         """The hits of every layer in order, then those of the store, which count as used; see `Memory.query`."""
         hits = super().query(query)
         used = [hit.record.id for hit in hits if hit.record is not None and hit.record.id is not None]
-        self.uses.count(used, time.time())
+        self.uses.count(used, time.time() if self._last_frame is None else self._last_frame.stamp)
         return hits
 
     def tick(self, stamp: float) -> None:
@@ -155,7 +158,7 @@ class DurableMemory(Memory):
         self.refresh()
         start = time.monotonic()
         states = [layer.save() for layer in self.layers]
-        if self._covered == self._log.last_id:
+        if self._covered == self._log.last_id and not self.uses.is_changed:
             with self._file.reading() as db:
                 if holds(db, states, "latest") or holds(db, states, "base"):
                     return
@@ -203,8 +206,8 @@ class DurableMemory(Memory):
             self._base = self._covered = self._log.last_id
             self._log.checksum = 0
         n = make_room(self._file, self.uses, self._forgetting, disk)
-        if (used := self._ram_bytes()) > ram:
-            n += make_room_in_ram(self._file, self.uses, self._forgetting, used - int(SLACK * ram))
+        if self._ram_bytes() > ram > (taken := self._layer_bytes()):
+            n += make_room_in_ram(self._file, self.uses, self._forgetting, int(SLACK * (ram - taken)))
         self._n_forgotten += n
         return n
 
@@ -272,8 +275,11 @@ class DurableMemory(Memory):
             self._failure = error
             raise
 
+    def _layer_bytes(self) -> int:
+        return int(sum(layer.stats()["bytes"] for layer in self.layers))
+
     def _ram_bytes(self) -> int:
-        return int(sum(layer.stats()["bytes"] for layer in self.layers)) + index_bytes(self._file)
+        return self._layer_bytes() + index_bytes(self._file)
 
     def _hold_budgets(self) -> None:
         """Look closer every so many frames, and only where the files or the layers have grown to a budget."""
@@ -282,7 +288,7 @@ class DurableMemory(Memory):
             return
         self._n_unchecked = 0
         disk, ram = self._budgets
-        is_over = self._ram_bytes() > ram
+        is_over = self._ram_bytes() > ram > self._layer_bytes()
         if not is_over and _file_bytes(self._file) > disk:
             with self._file.reading() as db:
                 is_over = used_bytes(db) > disk

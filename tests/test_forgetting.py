@@ -253,11 +253,22 @@ def test_frames_go_first_and_the_map_that_holds_them_stays(tmp_path: Path) -> No
 
 
 def test_records_with_embeddings_go_when_ram_is_short(tmp_path: Path) -> None:
-    with DurableMemory(tmp_path / "a.embmem", layers(), ram_budget=1) as memory:
-        store = memory.store
-        assert isinstance(store, RecordStore)
-        fill(store, 200)
-        store.write(Record(kind="note", t_event=0.0, source="me", text="no embedding"))
-        store.search(Query(embedding=np.ones(32, dtype=np.float32)))
-        assert memory.make_room() == 200
-        assert [r.text for r in store.read(Query())] == ["no embedding"]
+    path = tmp_path / "a.embmem"
+    with DurableMemory(path, layers()) as memory:
+        of_layers = int(memory.stats()["budget"]["ram"])
+        assert isinstance(memory.store, RecordStore)
+        fill(memory.store, 200)
+        memory.store.write(Record(kind="note", t_event=0.0, source="me", text="no embedding"))
+    for budget, n_left in ((10**9, 201), (of_layers, 201), (of_layers + 9000, None)):
+        with DurableMemory(path, layers(), ram_budget=budget) as memory:
+            memory.store.search(Query(embedding=np.ones(32, dtype=np.float32)))
+            n_gone = memory.make_room()
+            if n_left is not None:  # enough, or too little for the layers alone: then forgetting would not help
+                assert (n_gone, len(memory.store)) == (0, n_left)
+                continue
+            assert 0 < n_gone < 200
+            memory.store.search(Query(embedding=np.ones(32, dtype=np.float32)))
+            assert memory.stats()["budget"]["ram"] <= budget
+            assert len(memory.store.read(Query(kind="note"))) == 1
+    with pytest.raises(ValueError, match="budgets"):
+        DurableMemory(path, layers(), disk_budget=0)
