@@ -203,7 +203,7 @@ class PostgresStore:
             raise ValueError(f"a graph needs embeddings of at most {MAX_GRAPH_DIM} numbers, the fleet has {self._dim}")
         self._server.run_alone(f"DROP INDEX IF EXISTS {GRAPH}")  # what an attempt that failed has left
         self._server.run_alone(
-            f"CREATE INDEX CONCURRENTLY {GRAPH} ON records"
+            f"CREATE INDEX CONCURRENTLY {GRAPH} ON vectors"
             f" USING hnsw ((embedding::vector({self._dim})) vector_cosine_ops)"
         )
 
@@ -213,7 +213,7 @@ class PostgresStore:
         Raises:
             StoreError: if the server is away or refuses.
         """
-        self._server.run_alone("VACUUM FULL records, links, hidden")
+        self._server.run_alone("VACUUM FULL records, vectors, links, hidden")
 
     def _check(self, rows: Sequence[Outgoing]) -> None:
         """Refuse links to what is not there and embeddings of another length, before anything is sent.

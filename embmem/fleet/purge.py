@@ -68,7 +68,8 @@ def _delete(db: Database, gone: list[int]) -> None:
     db.execute(_SHRINK, values)
     touched = "SELECT EXISTS(SELECT 1 FROM hidden WHERE record_id = ANY(%(gone)s) OR amendment = ANY(%(gone)s))"
     was_hidden = db.execute(touched, values).fetchone()[0]
-    db.execute("DELETE FROM links WHERE record_id = ANY(%(gone)s::bigint[])", values)
+    for table in ("links", "vectors"):
+        db.execute(f"DELETE FROM {table} WHERE record_id = ANY(%(gone)s::bigint[])", values)
     db.execute("DELETE FROM records WHERE id = ANY(%(gone)s::bigint[])", values)
     if was_hidden:
         hidden.rebuild(db)

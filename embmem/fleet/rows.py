@@ -15,10 +15,11 @@ from embmem.records import Link, Record
 from embmem.store.rows import COLUMNS, Row, checked_record, document, encode
 
 LAST_ID = (1 << 63) - 1
-_COPY = f"""COPY records ({COLUMNS}, checksum, entities, keys, embedding, blob, memory, names, words, counts, n_words)
+_COPY = f"""COPY records ({COLUMNS}, checksum, entities, keys, blob, memory, names, words, counts, n_words)
     FROM STDIN"""
 _SELECT = f"""SELECT {COLUMNS}, entities, keys, vector_send(embedding),
-    CASE WHEN %(blobs)s THEN blob END FROM records WHERE id = ANY(%(ids)s::bigint[])"""
+    CASE WHEN %(blobs)s THEN blob END FROM records LEFT JOIN vectors ON record_id = id
+    WHERE id = ANY(%(ids)s::bigint[])"""
 _LINKS = """SELECT record_id, relation, target FROM links WHERE record_id = ANY(%(ids)s::bigint[])
     ORDER BY 1, relation COLLATE "C", 3"""
 _ESCAPE = "\x1a"  # Postgres keeps no zero character
@@ -62,6 +63,10 @@ def insert(db: Database, rows: Sequence[Outgoing], memory: int) -> None:
         with cursor.copy(_COPY) as copy:
             for row in rows:
                 copy.write_row(_values(row, memory))
+        with cursor.copy("COPY vectors FROM STDIN") as copy:
+            for row in rows:
+                if row.vector is not None:
+                    copy.write_row((row.id, _vector_text(row.vector)))
         with cursor.copy("COPY links FROM STDIN") as copy:
             for row in rows:
                 for relation, target in row.links:
@@ -113,11 +118,10 @@ def _values(row: Outgoing, memory: int) -> tuple[Any, ...]:
     own = [hash_of("kind", kind), hash_of("source", source)]
     own += [] if place is None else [hash_of("place", place)]
     own += [hash_of("entity", name) for name in row.entities] + [hash_of("key", key) for key in row.keys]
-    vector = None if row.vector is None else _vector_text(row.vector)
     return (
         row.id, escaped(kind), t_event, row.t_ingest, escaped(source), None if place is None else escaped(place),
         x, y, z, pose, escaped(text), payload, *rest, row.checksum, [escaped(name) for name in sorted(row.entities)],
-        [escaped(key) for key in sorted(row.keys)], vector, row.blob, memory, own,
+        [escaped(key) for key in sorted(row.keys)], row.blob, memory, own,
         [hash_of("word", word) for word in row.words], list(row.words.values()),
         sum(row.words.values()) if row.is_document else None,
     )  # fmt: skip

@@ -6,7 +6,8 @@ are filled later. What was known as of a time is settled as soon as a record is 
 
 Names, words and the like are looked up as hashes of 64 bits (an index of Postgres holds no long text), then compared.
 
-The log (records, links, origins, memories) is the truth; `hidden` and the counters in `head` are derived from it.
+The log (records, vectors, links, origins, memories) is the truth; `hidden` and the counters in `head` are derived
+from it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ VERSION = 1
 FAR = 1e9  # [m]; the index of places ends here, what is beyond is found all the same
 POINT = f"point(greatest(-{FAR}, least({FAR}, x)), greatest(-{FAR}, least({FAR}, y)))"
 NAMES = "(names || words)"  # word for word that of the index
-GRAPH = "records_by_embedding"  # an index that is there if somebody asked for it
+GRAPH = "vectors_by_cosine"  # an index that is there if somebody asked for it
 MAX_GRAPH_DIM = 2000  # of pgvector
 _LOCK = 0x656D6265  # of those who make tables
 
@@ -42,12 +43,13 @@ CREATE TABLE records (
     id bigint PRIMARY KEY, kind text NOT NULL, t_event float8 NOT NULL, t_ingest float8 NOT NULL,
     source text NOT NULL, place text, x float8, y float8, z float8, pose bytea, text text NOT NULL,
     payload text NOT NULL, confidence float8 NOT NULL, valid_from float8 NOT NULL, valid_to float8 NOT NULL,
-    checksum bigint NOT NULL, entities text[] NOT NULL, keys text[] NOT NULL, embedding vector, blob bytea,
+    checksum bigint NOT NULL, entities text[] NOT NULL, keys text[] NOT NULL, blob bytea,
     memory int NOT NULL, names bigint[] NOT NULL, words bigint[] NOT NULL, counts int[] NOT NULL, n_words int
 );
+CREATE TABLE vectors (record_id bigint PRIMARY KEY, embedding vector NOT NULL);
 CREATE TABLE links (record_id bigint NOT NULL, relation text NOT NULL, target bigint NOT NULL);
 CREATE TABLE hidden (record_id bigint NOT NULL, amendment bigint NOT NULL, PRIMARY KEY (record_id, amendment));
-ALTER TABLE records SET (toast_tuple_target = 8160);
+ALTER TABLE vectors SET (toast_tuple_target = 8160);
 CREATE INDEX records_by_event ON records (t_event, id);
 CREATE INDEX records_by_ingest ON records (t_ingest);
 CREATE INDEX records_by_memory ON records (memory, t_event);

@@ -25,6 +25,7 @@ from embmem.search.plan import Plan
 from embmem.search.why import DETAILS, explain_hit
 
 K1, B = 1.2, 0.75  # of FTS5
+_COSINE = "1.0 - (embedding <=> %(unit)s::vector)"
 MAX_LOOKED = 1000  # records that pgvector looks at in a graph
 _DIM = f"""SELECT dim, EXISTS(SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('{GRAPH}') AND indisvalid)
     FROM head"""
@@ -44,13 +45,14 @@ class Asked:
         self.found.values["now"] = self.now
         # What a record must hold: one of these suffices. To be ranked by one it must hold that one.
         self.meant: dict[str, str] = {}
-        self.dim, self.has_graph = 0, False  # of the embeddings
+        self.dim, self.has_graph = 0, False  # of embeddings that can be compared
         self.least: dict[str, str] = {}  # the least score that counts
         if query.text is not None:
             self.meant["text"] = self._add_text(query.text)
         if query.embedding is not None:
             self.meant["embedding"] = self._add_embedding(query.embedding, query.min_similarity)
         self.filters = self.found.filters
+        self.has_no_filters = self.filters == Conditions().filters
         if self.meant:
             self.found.add(" OR ".join(self.meant.values()))
         if query.near is not None:
@@ -68,17 +70,21 @@ class Asked:
 
     def best(self, name: str, n: int) -> list[int]:
         """Ids of the n best of a ranking; ties newest id first."""
-        if name == "embedding" and self.has_graph and self.filters == Conditions().filters:
+        if name == "embedding" and self.dim == 0:
+            return []
+        if name == "embedding" and self.has_graph and self.has_no_filters:
             found = self._best_of_the_graph(n)
             if len(found) == n:
                 return found
-        where = self.found.filters
+        score, table, where = self.scores[name], "records", self.found.filters
         if name == "text":
             where = f"{self.filters} AND ({self.meant[name]})"
-        elif name == "embedding":  # one look at each vector suffices
-            where = f"{self.filters} AND embedding IS NOT NULL"
-        # OFFSET 0 keeps the rows with their vectors out of the join with what is hidden.
-        sql = f"""SELECT id FROM (SELECT id, {self.scores[name]} AS score FROM records WHERE {where} OFFSET 0) AS ranked
+        elif name == "embedding":
+            score, table, where = _COSINE, "records JOIN vectors ON record_id = id", self.filters
+            if self.has_no_filters:
+                table = "(SELECT record_id AS id, embedding FROM vectors) AS all_vectors"
+        # OFFSET 0: each score is computed once, and before the join with what is hidden.
+        sql = f"""SELECT id FROM (SELECT id, {score} AS score FROM {table} WHERE {where} OFFSET 0) AS ranked
             WHERE score >= {self.least.get(name, "'-Infinity'")} AND {self.found.belief.format("ranked")}
             ORDER BY score DESC, id DESC LIMIT %(n)s"""
         if name == "recency":  # an index is in this order
@@ -90,7 +96,7 @@ class Asked:
         n_looked = min(max(2 * n, 100), MAX_LOOKED)
         self.db.execute("SELECT set_config('hnsw.ef_search', %s, true)", (str(n_looked),))
         distance = f"embedding::vector({self.dim}) <=> %(unit)s::vector({self.dim})"
-        sql = f"""SELECT id FROM (SELECT id, 1.0 - ({distance}) AS score FROM records ORDER BY {distance}
+        sql = f"""SELECT id FROM (SELECT record_id AS id, 1.0 - ({distance}) AS score FROM vectors ORDER BY {distance}
                 LIMIT %(n_looked)s OFFSET 0) AS ranked
             WHERE score >= %(min_similarity)s AND {self.found.belief.format("ranked")}
             ORDER BY score DESC, id DESC LIMIT %(n)s"""
@@ -116,9 +122,10 @@ class Asked:
         if self.query.text is not None:
             signals["text"] = (np.zeros(0, np.int64), np.zeros(0))
         if self.query.embedding is not None:
-            where = f"{self.filters} AND embedding IS NOT NULL AND {self.found.belief.format('records')}"
-            sql = f"SELECT id, {self.scores['embedding']} FROM records WHERE {where} ORDER BY 2 DESC LIMIT 1"
-            rows = [row for row in self.db.execute(sql, self.found.values).fetchall() if row[1] is not None]
+            where = f"{self.filters} AND {self.found.belief.format('records')}"
+            sql = f"""SELECT id, {_COSINE} FROM records JOIN vectors ON record_id = id WHERE {where}
+                ORDER BY 2 DESC LIMIT 1"""
+            rows = self.db.execute(sql, self.found.values).fetchall() if self.dim else []
             signals["embedding"] = (np.array([r[0] for r in rows], np.int64), np.array([r[1] for r in rows], float))
         reason = abstention(signals, text=self.query.text or "", min_similarity=self.query.min_similarity)
         return reason or "nothing matches"
@@ -149,14 +156,14 @@ class Asked:
         vector = np.asarray(embedding, np.float64)
         if vector.ndim != 1 or not np.isfinite(vector).all() or not vector.any():
             raise ValueError(f"an embedding must be one finite vector, not all 0, got one of shape {vector.shape}")
-        self.dim, self.has_graph = self.db.execute(_DIM).fetchone()
-        if self.dim != len(vector):
-            self.has_graph = False
+        dim, self.has_graph = self.db.execute(_DIM).fetchone()
+        if dim != len(vector):
             self.scores["embedding"] = "NULL::float8"
             return "false"
         unit = vector / np.abs(vector).max()
         self.found.values |= {"unit": str((unit / np.linalg.norm(unit)).tolist()), "min_similarity": float(least)}
-        self.scores["embedding"] = "1.0 - (embedding <=> %(unit)s::vector)"
+        self.dim = dim
+        self.scores["embedding"] = f"(SELECT {_COSINE} FROM vectors WHERE record_id = records.id)"
         self.least["embedding"] = "%(min_similarity)s"
         return f"coalesce({self.scores['embedding']} >= %(min_similarity)s, false)"
 
