@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_search import plain_read, plain_search
+from plain_search import bm25, plain_read, plain_search
 
 from embmem.geometry import camera_pose
 from embmem.observation import Intrinsics
 from embmem.protocols import Ranking
-from embmem.records import Frustum, Link, Query, Record
-from embmem.search import engine
+from embmem.records import Frustum, Hit, Link, Query, Record
+from embmem.search import engine, finder, plan, rankings, words
 from embmem.store import RecordStore
+from embmem.store.purge import forget
 
 DIM = 8
 WORDS = ("red", "mug", "box", "lamp", "door", "cat")
@@ -73,6 +76,11 @@ def stored(seed: int) -> tuple[RecordStore, list[Record]]:
     return WORLDS[seed]
 
 
+def id_of(hit: Hit) -> int | None:
+    """Of the record."""
+    return None if hit.record is None else hit.record.id
+
+
 def optional(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
     return st.one_of(st.none(), strategy)
 
@@ -121,7 +129,7 @@ def narrow_queries(draw: st.DrawFn) -> Query:
 ALL_QUERIES = st.one_of(narrow_queries(), QUERIES)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.integers(0, 3),
     ALL_QUERIES,
@@ -135,7 +143,7 @@ def test_whatever_is_read_first_the_answer_is_that_of_a_plain_list(
     ranking = Ranking(weights=weights)
     with store.reading() as db:
         answer = engine.search(db, store.embeddings, query, ranking, drive=drive)
-    assert [hit.record and hit.record.id for hit in answer.hits] == plain_search(records, query, ranking)
+    assert [id_of(hit) for hit in answer.hits] == plain_search(records, query, ranking)
     assert (answer.abstained is None) == bool(answer.hits)
 
 
@@ -144,3 +152,95 @@ def test_whatever_is_read_first_the_answer_is_that_of_a_plain_list(
 def test_reading_is_a_plain_list_too(seed: int, query: Query) -> None:
     store, records = stored(seed)
     assert [record.id for record in store.read(query)] == plain_read(records, query)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 3), ALL_QUERIES)
+def test_a_plan_that_is_given_up_gives_the_same_answer(seed: int, query: Query) -> None:
+    store, records = stored(seed)
+    with pytest.MonkeyPatch.context() as patch:  # as if 120 records were a million
+        for module, name, value in (
+            (plan, "GLANCE", 1), (finder, "HANDFUL", 2), (finder, "BLOCK", 2), (finder, "MAX_BLOCK", 4),
+            (finder, "PATIENCE", 6), (finder, "MOST", 60), (rankings, "FEW", 0), (rankings, "HANDFUL", 2),
+        ):  # fmt: skip
+            patch.setattr(module, name, value)
+        found = [id_of(hit) for hit in store.search(query).hits]
+        read = [record.id for record in store.read(query)]
+    assert found == plain_search(records, query, Ranking())
+    assert read == plain_read(records, query)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 3), st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), st.integers(1, 8))
+def test_common_words_find_records_that_hold_them_with_their_scores(seed: int, asked: list[str], common: int) -> None:
+    store, records = stored(seed)
+    query = Query(text=" ".join(asked), k=5, with_hidden=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "COMMON", common)
+        hits = store.search(query).hits
+    scores = bm25(records, query.text or "")
+    assert len(hits) == min(5, len(scores))
+    for hit in hits:
+        assert hit.record is not None
+        assert hit.detail["bm25"] == pytest.approx(scores[hit.record.id or 0])
+
+
+def test_what_is_written_or_removed_later_is_found_or_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(30, DIM)).astype(np.float32)
+    notes = [Record(kind="note", t_event=float(i), source="test", embedding=v) for i, v in enumerate(vectors)]
+
+    def nearest(store: RecordStore, i: int) -> int | None:
+        return id_of(store.search(Query(embedding=vectors[i], k=1)).hits[0])
+
+    with RecordStore(tmp_path / "a.embmem") as store:
+        store.write_all(notes[:20])
+        assert nearest(store, 7) == 8
+        with RecordStore(tmp_path / "a.embmem", read_only=True) as reader:
+            assert nearest(reader, 7) == 8
+            store.write_all(notes[20:])
+            assert (nearest(store, 25), nearest(reader, 25)) == (26, 26)
+            forget(store, [26])
+            assert 26 not in (nearest(store, 25), nearest(reader, 25))
+        assert store.embeddings.save(store)
+    with RecordStore(tmp_path / "a.embmem") as store:
+        assert [nearest(store, i) for i in (3, 25, 29)][::2] == [4, 30]
+        store.embeddings.discard()
+        assert nearest(store, 3) == 4
+    assert not (tmp_path / "a.embmem.vectors").exists()
+
+
+def test_an_embedding_of_another_length_finds_nothing_and_says_so() -> None:
+    store, _ = stored(0)
+    answer = store.search(Query(embedding=np.ones(DIM + 1)))
+    assert (answer.hits, answer.abstained) == ([], "no record has an embedding to compare with")
+    assert "none of this length" in " ".join(answer.plan)
+    weak = store.search(Query(embedding=np.ones(DIM), min_similarity=0.999))
+    assert weak.abstained is not None
+    assert "is below 0.999" in weak.abstained
+
+
+@pytest.mark.parametrize(
+    "query",
+    [Query(near=np.zeros(2)), Query(near=np.array([np.nan, 0, 0])), Query(radius=-1.0), Query(box=np.zeros((3, 2))),
+     Query(since=float("nan")), Query(k=-1), Query(hops=-1), Query(embedding=np.zeros(DIM)),
+     Query(frustum=replace(frustum(1), far=np.inf))],
+)  # fmt: skip
+def test_a_question_that_makes_no_sense_is_refused(query: Query) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        stored(0)[0].search(query)
+
+
+def test_diversity_prefers_what_is_not_alike() -> None:
+    store = RecordStore()
+    twins = np.eye(4)[0] + 0.01 * np.eye(4)[1:3]
+    vectors = np.vstack([np.eye(4)[0], twins, np.eye(4)[0] + 2.0 * np.eye(4)[3]])
+    store.write_all(Record(kind="n", t_event=float(i), source="t", embedding=v) for i, v in enumerate(vectors))
+    asked = Query(embedding=np.eye(4)[0], k=2)
+
+    def chosen(diversity: float) -> list[int | None]:
+        hits = store.search(asked, Ranking(fusion="weighted", diversity=diversity)).hits
+        return [id_of(hit) for hit in hits]
+
+    assert chosen(0.0) == [1, 3]
+    assert chosen(0.7) == [1, 4]

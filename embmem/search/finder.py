@@ -50,6 +50,7 @@ class Finder:
         self._found = found
         self._gathered: Gathered = gather(db, found, plan, gathering)
         self._facts: dict[int, Facts | None] = {}
+        self._passing: np.ndarray | None = None  # all that pass, once that is known
         self._may_widen = gathering.drive is None
 
     @property
@@ -69,6 +70,7 @@ class Finder:
     def forget_checks(self) -> None:
         """Check everything anew, since `is_meant` has changed."""
         self._facts = {}
+        self._passing = None
 
     def facts(self, record_id: int) -> Facts:
         """Of a record that was admitted."""
@@ -97,7 +99,7 @@ class Finder:
             if len(chosen) >= n or self.ids is None or not self._is_detour(n_read, READ):
                 self.plan.note(f"newest first: {n_read} read for {len(chosen[:n])}")
                 return chosen[:n]
-        ids = self._all_known()
+        ids = self._all()
         return ids[np.lexsort((-ids, -self.stamps(ids)))][:n]
 
     def nearest(self, query: Query, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -113,8 +115,12 @@ class Finder:
                 return ids, distances
             grown = radius * (4.0 if not len(ids) else min(4.0, max(1.3, (1.5 * n / len(ids)) ** (1.0 / 3.0))))
             radius = min(query.radius, grown if grown < LAST_RADIUS else np.inf)
-        ids = self._all_known()
+        ids = self._all()
         return nearest_first(ids, self.distances(ids, near), n)
+
+    def all_if_short(self) -> np.ndarray | None:
+        """Everything that passes, where that is cheap to know."""
+        return self._all() if self._is_short() else None
 
     def distances(self, ids: np.ndarray, near: np.ndarray) -> np.ndarray:
         """(n,) [m] of admitted ids; NaN without a place."""
@@ -142,10 +148,12 @@ class Finder:
             self._gathered = self._gathered if gathered.ids is None else gathered
         return self.ids is not None and n_read * cost > len(self.ids)
 
-    def _all_known(self) -> np.ndarray:
-        ids = np.zeros(0, np.int64) if self.ids is None else self.admit(self.ids)
-        self.plan.note(f"all {0 if self.ids is None else len(self.ids)} checked: {len(ids)} pass")
-        return ids
+    def _all(self) -> np.ndarray:
+        if self._passing is None:
+            self._passing = np.zeros(0, np.int64) if self.ids is None else self.admit(self.ids)
+            n_ids = 0 if self.ids is None else len(self.ids)
+            self.plan.note(f"all {n_ids} checked: {len(self._passing)} pass")
+        return self._passing
 
     def _check(self, ids: np.ndarray) -> None:
         """Learn which of these pass, and their facts."""

@@ -128,8 +128,10 @@ class Rankings:
             raise ValueError("no words were asked for")
         if self._finder.ids is None:
             return self._words.best(n, self._finder.admit)[0]
-        scores = self._words.scores(self._finder.ids)
-        self._plan.note(f"words: {len(scores)} of {len(self._finder.ids)} records match")
+        passing = self._finder.all_if_short()  # to score a row costs more than to check it
+        ids = self._finder.ids if passing is None else passing
+        scores = self._words.scores(ids)
+        self._plan.note(f"words: {len(scores)} of {len(ids)} records match")
         return self._admitted(_best_first(scores), n)
 
     def _most_similar(self, n: int, least: float) -> tuple[np.ndarray, np.ndarray]:
