@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from embmem.budgets import Uses, candidates, forget_records, make_room, used_bytes
 from embmem.durable import CHECK_EVERY, DurableMemory
-from embmem.errors import InputError
+from embmem.errors import InputError, StoreError
 from embmem.forgetting import Age, ForgettingPolicy, LeastUsed, Remembered, Reservoir
 from embmem.maps import ObjectMemory, VoxelMap, open_durable, open_memory
 from embmem.memory import Memory
@@ -250,6 +251,28 @@ def test_frames_go_first_and_the_map_that_holds_them_stays(tmp_path: Path) -> No
     assert bytes_of(open_memory(path)) == bytes_of(reference)
     with pytest.raises(InputError, match="settings"):
         DurableMemory(path, [VoxelMap(0.05), ObjectMemory()])
+
+
+def test_a_frame_never_goes_without_the_base_that_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, frames = tmp_path / "house.embmem", house_frames(12)
+    reference = Memory(layers())
+    with DurableMemory(path, layers(), thinning=Thinning(0.0, 0.0, 0.0), depth_step=None) as memory:
+        for frame in frames:
+            memory.observe(frame)
+            reference.observe(frame)
+        memory.snapshot()
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr("embmem.budgets.remove_records", fail)
+    with DurableMemory(path, layers(), disk_budget=100_000) as memory, pytest.raises(StoreError, match="I/O"):
+        memory.make_room()  # the power goes between the base and the removal: neither has happened
+    monkeypatch.undo()
+    with DurableMemory(path, layers()) as memory:
+        assert memory.stats()["log"]["base"] == 0
+        assert len(memory.store.read(Query(kind="frame", k=99))) == len(frames)
+        assert bytes_of(memory) == bytes_of(reference)
 
 
 def test_records_with_embeddings_go_when_ram_is_short(tmp_path: Path) -> None:
