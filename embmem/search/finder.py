@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -181,7 +182,7 @@ class Finder:
         sql = f"{source.ids()} ORDER BY {source.time} DESC, {source.id} DESC"
         size = BLOCK
         with closing(self.db.execute(sql, self._found.values)) as cursor:
-            while rows := cursor.fetchmany(size):
+            while rows := list(islice(cursor, size)):
                 yield np.array([row[0] for row in rows], np.int64)
                 size = min(2 * size, MAX_BLOCK)
 
