@@ -32,12 +32,12 @@ def state(number: int) -> LayerState:
 
 
 def write(path: Path) -> None:
-    """Batches of eight, hundreds of them on their way at any time."""
+    """Single records, a hundred and more of them on their way at any time; a promise every eight."""
     with RecordStore(path, max_delay=0.002, max_batch=200) as store:
         say("ready")
         waiting: deque[tuple[int, object]] = deque()
         for first in count(store.last_id + 1, 8):
-            tickets = [store.write(record) for record in batch(first, 8)]
+            tickets = [store.write(batch(i, 1)[0]) for i in range(first, first + 8)]
             waiting.append((tickets[-1].id, tickets[-1]))
             while len(waiting) > 20 or (waiting and waiting[0][1].is_acknowledged):  # type: ignore[attr-defined]
                 last, ticket = waiting.popleft()

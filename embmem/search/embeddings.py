@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embmem.errors import StoreError
 from embmem.store.schema import Connection
 
 if TYPE_CHECKING:
@@ -159,6 +160,9 @@ def _originals(db: Connection, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """Ids (m,) ascending of those that have an embedding, and its bits (m, d) uint16."""
     sql = "SELECT record_id, data FROM vectors WHERE record_id IN (SELECT value FROM json_each(?)) ORDER BY record_id"
     rows = db.execute(sql, (json.dumps(ids.tolist()),)).fetchall()
+    lengths = {len(row[1]) if isinstance(row[1], bytes) else -1 for row in rows}
+    if len(lengths) > 1 or any(n % 2 for n in lengths):
+        raise StoreError(f"embeddings of records {ids[:3].tolist()} ... are damaged; see: embmem verify")
     found = np.array([row[0] for row in rows], np.int64)
     halves = np.frombuffer(b"".join(row[1] for row in rows), "<u2")
     return found, halves.reshape(len(rows), -1) if rows else np.zeros((0, 0), np.uint16)

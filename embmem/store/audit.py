@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,36 +12,43 @@ from embmem.store.rows import COLUMNS, Row, body_checksum
 from embmem.store.schema import Connection
 
 STEP = 500  # ids that are read at once
+MAX_UNREADABLE = 100_000  # ids that are told one by one
+# Types of the columns that are never NULL: id, kind, t_event, t_ingest, source, text, payload ... checksum.
+_COLUMNS = {0: int, 1: str, 2: float, 3: float, 4: str, 10: str, 11: str, 12: float, 13: float, 14: float, 15: int}
 Progress = Callable[[int, int], None]  # how much is done, of how much
 
 
 class Found(NamedTuple):
-    """A row and the checksum that stands beside it."""
+    """What stands in the file for an id; `row` if everything it says is what was written, as the checksum tells."""
 
-    row: Row
-    stored: Any
-
-    @property
-    def is_sound(self) -> bool:
-        """True if everything that the record says is what was written."""
-        try:
-            return bool(self.row.checksum == self.stored)
-        except (TypeError, ValueError, struct.error):  # a column holds what it cannot hold
-            return False
+    id: int
+    row: Row | None
 
 
 def make_row(facts: tuple[Any, ...], parts: dict[str, Any]) -> Found:
     """A row from the columns of `records`, checksum last, and what the other tables say of it ("vector", ...)."""
     record_id, kind, t_event, t_ingest, *rest, stored = facts
+    if not _fits(facts, parts):
+        return Found(record_id, None)
     row = Row(
         (kind, t_event, *rest), tuple(parts.get("entities", ())), tuple(parts.get("keys", ())),
         tuple(parts.get("links", ())), parts.get("vector"), parts.get("blob"), 0, t_ingest, record_id,
     )  # fmt: skip
-    try:
-        row.body_checksum = body_checksum(row)
-    except (TypeError, ValueError):
-        return Found(row, None)
-    return Found(row, stored)
+    row.body_checksum = body_checksum(row)
+    return Found(record_id, row if row.checksum == stored else None)
+
+
+def _fits(facts: tuple[Any, ...], parts: dict[str, Any]) -> bool:
+    """False if a column holds what it cannot hold: SQLite takes anything anywhere."""
+    place, x, y, z, pose = facts[5:10]
+    optional = ((place, str), (x, float), (y, float), (z, float), (pose, bytes))
+    return (
+        [type(facts[i]) for i in _COLUMNS] == list(_COLUMNS.values())
+        and all(value is None or type(value) is kind for value, kind in optional)
+        and all(type(name) is str for name in (*parts.get("entities", ()), *parts.get("keys", ())))
+        and all(type(relation) is str and type(to) is int for relation, to in parts.get("links", ()))
+        and all(type(parts.get(name)) in (bytes, type(None)) for name in ("vector", "blob"))
+    )
 
 
 def read_rows(db: Connection, low: int, high: int) -> list[Found]:
@@ -66,32 +73,50 @@ def read_all(db: Connection, progress: Progress | None = None) -> Iterator[list[
     """Every row that can be read, in lists, and between them each id at which the file cannot be read.
 
     Raises:
-        sqlite3.DatabaseError: if not even the highest id can be told.
+        sqlite3.DatabaseError: if not even the highest id can be told, or too much cannot be read.
     """
-    highest = last_id(db)
-    for low in range(1, highest + 1, STEP):
-        high = min(low + STEP - 1, highest)
-        yield from _read_around_damage(db, low, high)
+    highest, low, n_unreadable = last_id(db), 1, 0
+    while low <= highest:
+        try:
+            sql = "SELECT id FROM records WHERE id >= ? ORDER BY id LIMIT 1 OFFSET ?"
+            beyond = db.execute(sql, (low, STEP)).fetchone()
+            high = highest if beyond is None else beyond[0] - 1
+        except sqlite3.DatabaseError:
+            high = min(low + STEP - 1, highest)
+        for part in _read_around_damage(db, low, high):
+            n_unreadable += isinstance(part, int)
+            if n_unreadable > MAX_UNREADABLE:
+                raise sqlite3.DatabaseError(
+                    f"more than {MAX_UNREADABLE} ids cannot be read, {part} is the last of them"
+                )
+            yield part
+        low = high + 1
         if progress is not None:
             progress(high, highest)
 
 
 def last_id(db: Connection) -> int:
-    """The highest id that was ever given."""
-    given = 0
-    problems = []
-    for sql in (
-        "SELECT seq FROM sqlite_sequence WHERE name = 'records'",
-        "SELECT coalesce(max(id), 0) FROM records",
-    ):
-        try:
-            row = db.execute(sql).fetchone()
-            given = max(given, int(row[0]) if row else 0)
-        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-            problems.append(error)
-    if len(problems) == 2:
-        raise sqlite3.DatabaseError(str(problems[0]))
-    return min(given, (1 << 62))
+    """The highest id in the log; if the log cannot tell, the highest that was given.
+
+    Raises:
+        sqlite3.DatabaseError: if neither can be read.
+    """
+    try:
+        found = db.execute("SELECT coalesce(max(id), 0) FROM records").fetchone()[0]
+    except sqlite3.DatabaseError:
+        found = given_ids(db)
+        if not found:
+            raise
+    return int(found)
+
+
+def given_ids(db: Connection) -> int:
+    """The highest id that was ever given, 0 if the file does not tell."""
+    with contextlib.suppress(sqlite3.DatabaseError):
+        row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
+        if row is not None and type(row[0]) is int:
+            return int(row[0])
+    return 0
 
 
 def _read_around_damage(db: Connection, low: int, high: int) -> Iterator[list[Found] | int]:

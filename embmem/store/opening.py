@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from embmem.errors import InputError
-from embmem.store.schema import Connection, prepare
+from embmem.store.schema import Connection, check_header, prepare
 
 
 def connect_file(path: Path) -> Connection:
@@ -26,6 +26,8 @@ def open_to_write(path: str, connect: Callable[[Path], Connection], copy_of: sql
             if copy_of is not None and isinstance(db, sqlite3.Connection):
                 copy_of.backup(db)
             db.execute("PRAGMA trusted_schema = OFF")
+            if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                check_header(path, db)  # before anything in a foreign file is changed
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             prepare(path, db)
@@ -41,7 +43,9 @@ def counters(db: Connection) -> tuple[int, int, float]:
     dim = row[0] // 2 if row else 0
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
     latest = db.execute("SELECT max(t_ingest) FROM records").fetchone()[0]
-    return dim, 1 + (row[0] if row else 0), -np.inf if latest is None else float(latest)
+    if not isinstance(latest, float | None) or not isinstance(row[0] if row else 0, int):
+        raise sqlite3.DataError(f"the last id is {row[0]!r} and the last ingest time {latest!r}")
+    return dim, 1 + (row[0] if row else 0), -np.inf if latest is None else latest
 
 
 @contextlib.contextmanager

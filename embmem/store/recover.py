@@ -13,13 +13,14 @@ from pathlib import Path
 from embmem.errors import FileVersionError, InputError
 from embmem.records import Link
 from embmem.store import hidden
-from embmem.store.audit import Found, Progress, last_id, read_all
+from embmem.store.audit import Found, Progress, given_ids, last_id, read_all
 from embmem.store.maintenance import replacing
 from embmem.store.rows import insert
 from embmem.store.scan import scan
 from embmem.store.schema import VERSION, check_header, open_read_only, prepare
 from embmem.store.snapshots import list_snapshots, read_state
 
+MAX_IDS = 1 << 28  # of which lost ones are told one by one
 BATCH = 500  # records that are written at once
 _AMENDS = ("withdraws", "corrects")
 
@@ -83,7 +84,7 @@ def _save(copy: Path, damaged: Path, new: sqlite3.Connection, progress: Progress
             _save_lineage(db, new)
     highest = max(saved, default=0)
     if missing is None:
-        missing = set(range(1, highest))
+        missing = set(range(1, highest)) if highest <= MAX_IDS else set()
         report.notes.append("the tables are gone: records after the last that was found cannot be told")
     report.lost_ids = tuple(sorted(missing - saved))
     report.n_saved = len(saved)
@@ -130,26 +131,29 @@ def _save_by_sql(
     """Save what SQLite can read; returns the ids that are missing, or None if it cannot tell which there were."""
     is_whole = True
     try:
-        given = last_id(db)
         for rows in read_all(db, progress):
             if isinstance(rows, int):
                 is_whole = False
             else:
-                is_whole &= all(found.is_sound for found in rows)
+                is_whole &= all(found.row is not None for found in rows)
                 _insert(new, rows, saved)
     except sqlite3.DatabaseError as error:
         report.notes.append(str(error))
         return None
     if is_whole and db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok":
         return set()  # a gap is a record that was removed
+    given = max(last_id(db), given_ids(db))
+    if given > MAX_IDS:
+        report.notes.append(f"the file tells of {given} ids, which is not believed")
+        return None
     return set(range(1, given + 1)) - saved
 
 
 def _insert(new: sqlite3.Connection, found: Sequence[Found] | Iterator[Found], saved: set[int]) -> None:
     rows = []
     for one in found:
-        if one.is_sound and one.row.id not in saved:
-            saved.add(one.row.id)
+        if one.row is not None and one.id not in saved:
+            saved.add(one.id)
             rows.append(one.row)
         if len(rows) == BATCH:
             insert(new, rows)
@@ -165,7 +169,7 @@ def _save_the_rest(db: sqlite3.Connection, copy: Path, new: sqlite3.Connection, 
             marks = ", ".join("?" * len(rows[0])) if rows else ""
             new.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)
     with contextlib.suppress(sqlite3.DatabaseError):
-        new.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'records'", (last_id(db),))
+        new.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'records'", (given_ids(db),))
     kept, lost = [], []
     for role in ("base", "latest"):
         with contextlib.suppress(sqlite3.DatabaseError, TypeError):

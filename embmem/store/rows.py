@@ -19,6 +19,7 @@ MAX_TEXT = 1 << 20  # characters
 MAX_PAYLOAD = 16 << 20  # characters of JSON
 MAX_BLOB = 256 << 20  # bytes; SQLite itself ends at 1e9
 MAX_DIM = 8192
+MAX_METRES = 1e30  # the R*Tree keeps float32
 MAX_NAMES = 4096  # entities, keys and links of one record
 MAX_NAME = 1024  # characters of an entity, key, kind, source, place or relation
 COLUMNS = "id, kind, t_event, t_ingest, source, place, x, y, z, pose, text, payload, confidence, valid_from, valid_to"
@@ -78,10 +79,11 @@ def encode(record: Record) -> Row:
         raise ValueError(f"text has {len(record.text)} characters, at most {MAX_TEXT} are stored; use a blob")
     if not _is_unicode(record.text):
         raise ValueError(f"text is not valid Unicode: {record.text[:40]!r}")
+    pose = _pose(record)
     # + 0.0: SQLite keeps no negative zero, and what comes back must be what the checksum saw.
     facts = (
-        record.kind, float(record.t_event) + 0.0, record.source, record.place, *_position(record), _pose(record),
-        record.text, _payload(record), float(record.confidence) + 0.0, float(start) + 0.0, float(end) + 0.0,
+        record.kind, float(record.t_event) + 0.0, record.source, record.place, *_position(record), pose, record.text,
+        _payload(record), float(record.confidence) + 0.0, float(start) + 0.0, float(end) + 0.0,
     )  # fmt: skip
     entities, keys = tuple(dict.fromkeys(record.entities)), tuple(dict.fromkeys(record.keys))
     links = tuple(dict.fromkeys(Link(relation, int(to)) for relation, to in record.links))
@@ -129,8 +131,8 @@ def _position(record: Record) -> tuple[float | None, ...]:
     if record.position is None and record.T_map_obs is None:
         return (None, None, None)
     position = np.asarray(record.where, dtype=float)
-    if position.shape != (3,) or not np.isfinite(position).all():
-        raise ValueError(f"position must be three finite numbers, got {record.where}")
+    if position.shape != (3,) or not (np.abs(position) <= MAX_METRES).all():
+        raise ValueError(f"position must be three numbers within +-{MAX_METRES:g}, got {record.where}")
     return tuple((position + 0.0).tolist())
 
 
@@ -216,8 +218,8 @@ def select_records(db: Connection, ids: Sequence[int], *, with_blobs: bool = Tru
     ]
 
 
-def _grouped(db: Connection, sql: str, asked: str) -> dict[int, tuple[str, ...]]:
-    found: dict[int, list[str]] = {}
+def _grouped(db: Connection, sql: str, asked: str) -> dict[int, tuple[Any, ...]]:
+    found: dict[int, list[Any]] = {}
     for record_id, name in db.execute(sql, (asked,)):
         found.setdefault(record_id, []).append(name)
     return {record_id: tuple(names) for record_id, names in found.items()}
@@ -241,6 +243,7 @@ def checked_record(row: Sequence[Any], *rest: Any) -> Record:
         and all(type(to) is int for _, to in record.links)
         and isinstance(record.place, str | None)
         and isinstance(record.blob, bytes | None)
+        and all(a is None or np.isfinite(a).all() for a in (record.position, record.T_map_obs))
         and isinstance(record.payload, dict)
     )
     if not is_sound:

@@ -133,7 +133,7 @@ def _put_together(pages: Pages, record_id: int, pieces: _Pieces, meant: dict[_Sl
         for choice in itertools.islice(choices, MAX_TRIES):
             guess = dict(zip(unknown, choice, strict=True))
             parts = _parts(pages, values, {**guess, **{slot: meant[slot] for slot, _ in values if slot in meant}})
-            if parts is not None and (found := make_row(facts, parts)).is_sound:
+            if parts is not None and (found := make_row(facts, parts)).row is not None:
                 meant |= guess
                 return found
     return None

@@ -133,12 +133,14 @@ def check_size(path: Path) -> None:
     Raises:
         InputError: if the file is shorter than its header says.
     """
-    log = path.with_name(path.name + "-wal")
-    if log.is_file() and log.stat().st_size:
-        return
     with path.open("rb") as file:
         header = file.read(100)
-    page_size, n_pages = struct.unpack(">H10xI", header[16:32]) if len(header) == 100 else (0, 0)
+    if header and (len(header) < 100 or not header.startswith(b"SQLite format 3\0")):  # SQLite may start it anew
+        raise InputError(f"{path} is damaged or not a memory file: it does not begin as a database does")
+    log = path.with_name(path.name + "-wal")
+    if not header or (log.is_file() and log.stat().st_size):
+        return
+    page_size, n_pages = struct.unpack(">H10xI", header[16:32])
     expected = (65536 if page_size == 1 else page_size) * n_pages
     if path.stat().st_size < expected:
         raise InputError(f"{path} is damaged: it has {path.stat().st_size} bytes and should have {expected}")

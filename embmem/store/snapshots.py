@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -134,10 +134,10 @@ def invalidate(db: Connection) -> None:
         db.execute(f"DELETE FROM {table} WHERE role = 'latest'")
 
 
-def _read_chunks(path: str, db: Connection, snapshot: Snapshot, size: int) -> bytes:
+def _read_chunks(path: str, db: Connection, snapshot: Snapshot, size: Any) -> bytes:
     """The arrays of a layer, never more than `size` bytes whatever the chunks claim."""
     kind = snapshot.kind
-    if not 0 <= size <= MAX_SIZE:
+    if not isinstance(size, int) or not 0 <= size <= MAX_SIZE:
         raise InputError(f"{path}: layer {kind!r} claims {size} bytes")
     parts = []
     left = size

@@ -89,10 +89,11 @@ class RecordStore:
                     check_size(self.path)
             self._db = open_to_write(str(path), connect, copy_of)
             held.connections.append(self._db)
+            with damage_named(str(path)):
+                self._dim, self._next_id, self._last_ingest = counters(self._db)
         except BaseException:
             self._release()
             raise
-        self._dim, self._next_id, self._last_ingest = counters(self._db)
         if self.path is not None:
             held.writer = GroupWriter(
                 partial(_commit, self._db, self._write_lock), max_delay=max_delay, max_batch=max_batch

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from embmem.errors import InputError
 from embmem.store.audit import Progress, names_of, read_all
@@ -98,7 +98,7 @@ def _check(path: Path, size: int, db: sqlite3.Connection, recover: str, progress
                 damaged.append(rows)
             else:
                 n_records += len(rows)
-                damaged += [found.row.id for found in rows if not found.is_sound]
+                damaged += [found.id for found in rows if found.row is None]
     except sqlite3.DatabaseError as error:
         problems.append(Problem("records", str(error), recover))
     if damaged:
@@ -146,7 +146,8 @@ def _places(db: sqlite3.Connection) -> str:
     has, there, right = db.execute(
         """SELECT (SELECT count(*) FROM records WHERE x IS NOT NULL), (SELECT count(*) FROM places),
         (SELECT count(*) FROM places JOIN records USING (id)
-         WHERE x BETWEEN x0 AND x1 AND y BETWEEN y0 AND y1 AND z BETWEEN z0 AND z1)"""
+         WHERE x BETWEEN x0 - :e AND x1 + :e AND y BETWEEN y0 - :e AND y1 + :e AND z BETWEEN z0 - :e AND z1 + :e)""",
+        {"e": 1e-30},  # below which float32 has no numbers to round outwards to
     ).fetchone()
     return "" if has == there == right else f"{has} records have a place, the index has {there}, {right} of them right"
 
@@ -179,11 +180,13 @@ def _documents(db: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
     named = db.execute("SELECT record_id, name FROM entities ORDER BY record_id, name")
     ahead = named.fetchone()
     for i, text, place in db.execute("SELECT id, text, place FROM records ORDER BY id"):
-        names = []
+        names: list[Any] = []
         while ahead is not None and ahead[0] <= i:
             if ahead[0] == i:
                 names.append(ahead[1])
             ahead = named.fetchone()
+        if not all(isinstance(word, str) for word in (text, *names, place or "")):
+            raise sqlite3.DataError(f"the words of record {i} are not text")
         words = document(text, names, place)
         if words[0] or words[1]:
             yield (i, *words)
