@@ -182,6 +182,7 @@ class RecordStore:
 
     def flush(self) -> None:
         """Return when all that was written is acknowledged, or has failed."""
+        self._refuse_a_fork()
         if self._held.writer is not None:
             self._held.writer.flush()
 
@@ -337,11 +338,14 @@ class RecordStore:
             self._held.connections.append(db)
         return db
 
+    def _refuse_a_fork(self) -> None:
+        if os.getpid() != self._held.pid:
+            raise StoreError(f"the store was opened by process {self._held.pid}, this is a fork of it: open it anew")
+
     def _refuse_if_closed(self, *, to_write: bool = True) -> None:
         if not self._release.alive:
             raise StoreError("the store is closed")
-        if os.getpid() != self._held.pid:
-            raise StoreError(f"the store was opened by process {self._held.pid}, this is a fork of it: open it anew")
+        self._refuse_a_fork()
         if to_write and self.read_only:
             raise StoreError(f"{self.path} was opened read only")
 
