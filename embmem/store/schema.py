@@ -8,6 +8,7 @@ tables that would run something).
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import struct
 import uuid
@@ -216,7 +217,11 @@ def _expected_schema(version: int) -> set[tuple[str, str, str]]:
 
 def open_read_only(path: Path) -> sqlite3.Connection:
     """A connection that cannot change the file."""
-    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    log = path.with_name(path.name + "-wal")
+    if not os.access(path.parent, os.W_OK) and not log.exists():
+        address += "&immutable=1"  # SQLite would make files beside it to share it; here nobody can write to it
+    db = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA query_only = ON")
     return db
