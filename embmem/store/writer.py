@@ -3,6 +3,10 @@
 A commit with `synchronous=FULL` waits for the disk, whatever its size. A thread gathers what is written for up to
 `max_delay` and commits it in one transaction (DeWitt et al., SIGMOD 1984); a record is acknowledged when its
 transaction is on the disk.
+
+A batch that fails (no space, an I/O error) is not in the store: its tickets fail, and the store goes on with the next
+one. One case is open: where the disk failed to sync, it may still have written the batch, and if the machine stops
+before the next commit has overwritten it in the log, the batch is there, whole, when the file is opened again.
 """
 
 from __future__ import annotations
