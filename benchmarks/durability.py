@@ -64,13 +64,16 @@ def make_records(n: int, seed: int) -> list[Record]:
 def writes(folder: Path, n: int) -> list[dict[str, Any]]:
     """Acknowledged records a second and how long an acknowledgement takes."""
     records = make_records(n, seed=0)
+    cpu = time.process_time()
     ours = _best(lambda: _rate_of_groups(folder / "groups.embmem", records))
+    cpu = (time.process_time() - cpu) / (3 * len(records))
     one_by_one = _rate_of_single_commits(folder / "single.embmem", records[: max(200, n // 20)])
     in_ram = _best(lambda: _rate_of_a_list(records))
     rows = [
         row("acknowledged records/s", ours, goal=">= 5000", met=ours >= 5000, peer=one_by_one,
             peer_name="a FULL commit for each"),
         row("acknowledged records/s", ours, peer=in_ram, peer_name="list in RAM, not durable"),
+        row("CPU of a record, all threads [us]", 1e6 * cpu),
     ]  # fmt: skip
     for name, rate, few in (("full load", np.inf, records), ("100 records/s", 100.0, records[: min(n, 500)])):
         waits = 1e3 * _acknowledgements(folder / f"{name[:4]}.embmem", few, rate)

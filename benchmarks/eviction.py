@@ -30,11 +30,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from embmem.eviction import EvictionPolicy, Fifo, FrequencyAge, Key, Lfu, Lru
 from embmem.records import Record
-from embmem.short_term import ShortTermMemory
+from embmem.short_term.eviction import EvictionPolicy, Fifo, FrequencyAge, Key, Lfu, Lru
+from embmem.short_term.memory import ShortTermMemory
+from embmem.short_term.tiny_lfu import WTinyLfu
 from embmem.sim_envs.metrics.statistics import bootstrap_mean
-from embmem.tiny_lfu import WTinyLfu
 
 CAPACITY = 10
 POLICIES: dict[str, Callable[[], EvictionPolicy]] = {

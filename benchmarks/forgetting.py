@@ -28,9 +28,9 @@ from forgetting_stream import TOURS, Stream, live
 from rich.console import Console
 from rich.table import Table
 
-from embmem.budgets import Uses, make_room
-from embmem.forgetting import Age, ForgettingPolicy, LeastUsed, Remembered, Reservoir
-from embmem.redundancy import Redundancy, Story
+from embmem.forgetting.budgets import Uses, make_room
+from embmem.forgetting.policies import Age, ForgettingPolicy, LeastUsed, Remembered, Reservoir
+from embmem.forgetting.redundancy import Redundancy, Story
 from embmem.store import RecordStore
 
 POLICIES: tuple[ForgettingPolicy, ...] = (Age(), LeastUsed(), Reservoir(), Redundancy(), Story())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from forgetting_stream import Stream
 
-from embmem.forgetting import Remembered
+from embmem.forgetting.policies import Remembered
 
 NEAR = 0.5  # [m]
 N_THEN, N_ROOM = 2000, 300

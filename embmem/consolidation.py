@@ -13,7 +13,7 @@ import numpy as np
 
 from embmem.long_term import LongTermMemory
 from embmem.records import Link, Query, Record
-from embmem.short_term import Entry, ShortTermMemory
+from embmem.short_term.memory import Entry, ShortTermMemory
 
 MOST_STAYS = 32  # stays in the short-term memory that a record tells apart, so that no sighting counts twice
 

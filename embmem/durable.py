@@ -8,18 +8,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from embmem.budgets import SLACK, Uses, forget_entries, index_bytes, make_room, make_room_in_ram, used_bytes
 from embmem.errors import StoreError
-from embmem.forgetting import ForgettingPolicy
-from embmem.frame_codec import canonical
+from embmem.forgetting.budgets import SLACK, Uses, forget_entries, index_bytes, make_room, make_room_in_ram, used_bytes
+from embmem.forgetting.policies import ForgettingPolicy
+from embmem.forgetting.redundancy import Story
 from embmem.ingress import IngressGate
 from embmem.memory import Memory
 from embmem.observation import Observation
-from embmem.observation_log import ObservationLog, Thinning, entry_ids, log_checksum
 from embmem.protocols import Deformation, Layer
 from embmem.records import Hit, Link, Query
-from embmem.redundancy import Story
-from embmem.restoring import Restored, restore, restore_known
+from embmem.replay.frame_codec import canonical
+from embmem.replay.observation_log import ObservationLog, Thinning, entry_ids, log_checksum
+from embmem.replay.restoring import Restored, restore, restore_known
 from embmem.store import RecordStore
 from embmem.store.snapshots import holds, list_snapshots, write_layers
 

@@ -15,7 +15,7 @@ from embmem.memory_file import read_memory_file, write_memory_file
 from embmem.observation import Observation
 from embmem.protocols import Deformation, Layer, Store
 from embmem.records import Hit, Link, Query, Record
-from embmem.restoring import restore_known
+from embmem.replay.restoring import restore_known
 from embmem.store import RecordStore
 
 L = TypeVar("L")

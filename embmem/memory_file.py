@@ -12,7 +12,7 @@ from typing import Any
 from embmem.errors import InputError
 from embmem.protocols import Layer, LayerState, Store
 from embmem.records import Query
-from embmem.restoring import restore_known
+from embmem.replay.restoring import restore_known
 from embmem.store import RecordStore
 from embmem.store.maintenance import replacing
 from embmem.store.schema import check_header, check_size, open_read_only

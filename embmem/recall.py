@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embmem.budgets import Uses
+from embmem.forgetting.budgets import Uses
 from embmem.long_term import LongTermMemory
 from embmem.records import Hit, Query
-from embmem.short_term import ShortTermMemory
+from embmem.short_term.memory import ShortTermMemory
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from embmem.consolidation import Consolidation
-from embmem.eviction import Lru
 from embmem.long_term import LongTermMemory
 from embmem.records import Link, Query, Record
-from embmem.short_term import Entry, ShortTermMemory
+from embmem.short_term.eviction import Lru
+from embmem.short_term.memory import Entry, ShortTermMemory
 from embmem.store import RecordStore
 
 ALL = Query(kind="sighting", entity="mug", k=100)

@@ -18,7 +18,6 @@ from house_frames import DIM, house_frames
 
 from embmem.durable import DurableMemory
 from embmem.errors import InputError, RefusedObservation, StoreError
-from embmem.eviction import Lru
 from embmem.geometry import camera_pose
 from embmem.maps import (
     DecayLayers,
@@ -36,10 +35,11 @@ from embmem.maps.voxels.meaning.prototypes import PrototypeTable
 from embmem.maps.voxels.meaning.semantic import Search
 from embmem.memory import Memory
 from embmem.observation import Observation
-from embmem.observation_log import Thinning
 from embmem.protocols import Deformation, Layer
 from embmem.records import Link, Query, Record
-from embmem.short_term import ShortTermMemory
+from embmem.replay.observation_log import Thinning
+from embmem.short_term.eviction import Lru
+from embmem.short_term.memory import ShortTermMemory
 from embmem.store import RecordStore
 from embmem.store.purge import purge
 from embmem.testing import wall_ahead

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embmem.errors import InputError
-from embmem.frame_codec import canonical, pack, unpack
 from embmem.geometry import camera_pose
 from embmem.observation import Intrinsics, Observation
 from embmem.records import Record
+from embmem.replay.frame_codec import canonical, pack, unpack
 from embmem.testing import wall_ahead
 
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embmem.eviction import EvictionPolicy, Fifo, FrequencyAge, Key, Lfu, Lru
-from embmem.tiny_lfu import FrequencySketch, WTinyLfu
+from embmem.short_term.eviction import EvictionPolicy, Fifo, FrequencyAge, Key, Lfu, Lru
+from embmem.short_term.tiny_lfu import FrequencySketch, WTinyLfu
 
 Make = Callable[[int], EvictionPolicy]
 MAKERS: dict[str, Make] = {
@@ -315,8 +315,8 @@ def test_a_call_does_the_same_work_in_a_memory_a_hundred_times_as_large(make: Ma
 
 SCRIPT = """
 import json
-from embmem.eviction import Fifo, FrequencyAge, Lfu, Lru
-from embmem.tiny_lfu import WTinyLfu
+from embmem.short_term.eviction import Fifo, FrequencyAge, Lfu, Lru
+from embmem.short_term.tiny_lfu import WTinyLfu
 x, states = 1, []
 for policy in (Fifo(6), Lru(6), Lfu(6), FrequencyAge(6), WTinyLfu(1, 5), WTinyLfu(5, 1)):
     left = []

@@ -12,16 +12,16 @@ from house_frames import house_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embmem.budgets import Uses, candidates, forget_records, make_room, used_bytes
 from embmem.durable import CHECK_EVERY, DurableMemory
 from embmem.errors import InputError, StoreError
-from embmem.forgetting import Age, ForgettingPolicy, LeastUsed, Remembered, Reservoir
+from embmem.forgetting.budgets import Uses, candidates, forget_records, make_room, used_bytes
+from embmem.forgetting.policies import Age, ForgettingPolicy, LeastUsed, Remembered, Reservoir
+from embmem.forgetting.redundancy import Redundancy, Story
 from embmem.maps import ObjectMemory, VoxelMap, open_durable, open_memory
 from embmem.memory import Memory
-from embmem.observation_log import Thinning
 from embmem.protocols import Layer
 from embmem.records import Link, Query, Record
-from embmem.redundancy import Redundancy, Story
+from embmem.replay.observation_log import Thinning
 from embmem.store import RecordStore
 
 POLICIES: list[ForgettingPolicy] = [Age(), LeastUsed(), Reservoir(), Redundancy(), Story()]
@@ -265,7 +265,7 @@ def test_a_frame_never_goes_without_the_base_that_holds_it(tmp_path: Path, monke
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr("embmem.budgets.remove_records", fail)
+    monkeypatch.setattr("embmem.forgetting.budgets.remove_records", fail)
     with DurableMemory(path, layers(), disk_budget=100_000) as memory, pytest.raises(StoreError, match="I/O"):
         memory.make_room()  # the power goes between the base and the removal: neither has happened
     monkeypatch.undo()

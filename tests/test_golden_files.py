@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from embmem.maps import ObjectMemory, VoxelMap, open_memory, spatial_memory
-from embmem.store.schema import VERSION
 from embmem.records import Query
+from embmem.store.schema import VERSION
 from embmem.testing import wall_ahead
 
 DATA = Path(__file__).parent / "data"

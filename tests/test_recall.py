@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embmem.budgets import Uses
-from embmem.eviction import Lru
+from embmem.forgetting.budgets import Uses
 from embmem.long_term import LongTermMemory
 from embmem.recall import MultiLevelRecall
 from embmem.records import Query, Record
-from embmem.short_term import ShortTermMemory
+from embmem.short_term.eviction import Lru
+from embmem.short_term.memory import ShortTermMemory
 from embmem.store import RecordStore
 
 HERE = np.array([0.0, 0.0, 1.0])

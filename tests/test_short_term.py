@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from embmem.errors import InputError
-from embmem.eviction import EvictionPolicy, Fifo, FrequencyAge, Lfu, Lru, Merging
 from embmem.observation import Intrinsics
 from embmem.protocols import Deformation, Layer, LayerState
 from embmem.records import Frustum, Link, Query, Record
-from embmem.short_term import Entry, ShortTermMemory
+from embmem.short_term.eviction import EvictionPolicy, Fifo, FrequencyAge, Lfu, Lru, Merging
+from embmem.short_term.memory import Entry, ShortTermMemory
+from embmem.short_term.tiny_lfu import WTinyLfu
 from embmem.testing import LayerContract, same_hits
-from embmem.tiny_lfu import WTinyLfu
 
 MAKERS: list[Callable[[int], EvictionPolicy]] = [
     Fifo, Lru, Lfu, FrequencyAge, lambda n: WTinyLfu(1, n - 1), lambda n: WTinyLfu(n - 1, 1),
@@ -556,10 +556,10 @@ def test_a_query_runs_the_same_lines_over_ten_objects_and_over_three_hundred() -
 
 SCRIPT = """
 import hashlib, numpy as np
-from embmem.eviction import Merging
+from embmem.short_term.eviction import Merging
 from embmem.records import Query, Record
-from embmem.short_term import ShortTermMemory
-from embmem.tiny_lfu import WTinyLfu
+from embmem.short_term.memory import ShortTermMemory
+from embmem.short_term.tiny_lfu import WTinyLfu
 rng, memory, said = np.random.default_rng(0), ShortTermMemory(WTinyLfu(2, 6), merging=Merging(0.6, 2.0)), []
 for stamp in range(200):
     words = tuple({"mug", "key", "hat"} & {f"{w}" for w in rng.choice(["mug", "key", "hat"], 2)})

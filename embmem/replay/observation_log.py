@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from embmem.errors import InputError, StoreError
-from embmem.frame_codec import FORMAT, pack, unpack
 from embmem.observation import Observation
 from embmem.protocols import Deformation, Layer, Ticket
 from embmem.records import Record
+from embmem.replay.frame_codec import FORMAT, pack, unpack
 from embmem.store import RecordStore
 from embmem.store.rows import select_records
 from embmem.store.schema import Connection

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
-from embmem.forgetting import Remembered, Rows
+from embmem.forgetting.policies import Remembered, Rows
 
 _PLACE = 0.5  # [m] apart, things are elsewhere
 _LOOK = 0.3  # of 1 - cosine apart, things look different
@@ -27,7 +27,7 @@ class Redundancy:
     name: ClassVar[str] = "redundancy"
 
     def choose(self, remembered: Remembered, n_bytes: int) -> Rows:
-        """See `embmem.forgetting.ForgettingPolicy`."""
+        """See `embmem.forgetting.policies.ForgettingPolicy`."""
         heap: list[tuple[float, int, int, int]] = []  # difference, place in time, row, the row that it is near to
         place_in_time = np.argsort(np.lexsort((remembered.ids, remembered.stamps))).tolist()
         newer_of: dict[int, Rows] = {}
@@ -73,7 +73,7 @@ class Story:
             raise ValueError(f"need present > 0 and confirmation >= 0, got {self}")
 
     def choose(self, remembered: Remembered, n_bytes: int) -> Rows:
-        """See `embmem.forgetting.ForgettingPolicy`."""
+        """See `embmem.forgetting.policies.ForgettingPolicy`."""
         if not len(remembered) or n_bytes <= 0:
             return np.zeros(0, dtype=np.int64)
         order = _by_topic(remembered)

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from embmem.errors import InputError
-from embmem.eviction import EvictionPolicy, Fifo, FrequencyAge, Lfu, Lru, Merging
 from embmem.protocols import LayerState
-from embmem.short_term_checks import checked_pose, is_details
-from embmem.short_term_rows import Rows
-from embmem.tiny_lfu import WTinyLfu
+from embmem.short_term.checks import checked_pose, is_details
+from embmem.short_term.eviction import EvictionPolicy, Fifo, FrequencyAge, Lfu, Lru, Merging
+from embmem.short_term.rows import Rows
+from embmem.short_term.tiny_lfu import WTinyLfu
 
 POLICIES: tuple[type[EvictionPolicy], ...] = (Fifo, Lru, Lfu, FrequencyAge, WTinyLfu)
 COLUMNS = ("position", "T_anchor_obs", "first_seen", "last_seen", "count", "confidence", "valid")

@@ -1,8 +1,8 @@
 """Which key leaves a full memory: first in, least recently or least frequently used, or a score of both.
 
 A policy knows keys only. It is told of every key that comes in (`admit`), that is seen again or read (`touch`) and
-that leaves for another reason (`remove`); `admit` answers with the key that must leave. `embmem.tiny_lfu` holds the
-fifth policy. The classes stand in one file because each is a few lines around the same protocol.
+that leaves for another reason (`remove`); `admit` answers with the key that must leave. The fifth policy is in
+`embmem.short_term.tiny_lfu`. The classes stand in one file because each is a few lines around the same protocol.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float
 
-from embmem.eviction import EvictionPolicy, Fifo, Merging
 from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState
 from embmem.records import Hit, Link, Query, Record
-from embmem.short_term_checks import checked_embedding, checked_pose, checked_record, details_of
-from embmem.short_term_rows import Rows
-from embmem.short_term_state import load_parts, save_parts
+from embmem.short_term.checks import checked_embedding, checked_pose, checked_record, details_of
+from embmem.short_term.eviction import EvictionPolicy, Fifo, Merging
+from embmem.short_term.rows import Rows
+from embmem.short_term.state import load_parts, save_parts
 
 
 @dataclass(frozen=True, eq=False)

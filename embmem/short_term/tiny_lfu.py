@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from embmem.eviction import (
+from embmem.short_term.eviction import (
     LINK_BYTES,
     Key,
     checked_counts,

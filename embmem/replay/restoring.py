@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embmem.errors import InputError
-from embmem.observation_log import apply, entries, last_entry, log_checksum
 from embmem.protocols import Layer
+from embmem.replay.observation_log import apply, entries, last_entry, log_checksum
 from embmem.store.schema import Connection
 from embmem.store.snapshots import Snapshot, list_snapshots, read_state
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from embmem.errors import StoreError
-from embmem.forgetting import ForgettingPolicy, Remembered
-from embmem.observation_log import entry_ids
+from embmem.forgetting.policies import ForgettingPolicy, Remembered
+from embmem.replay.observation_log import entry_ids
 from embmem.store import RecordStore
 from embmem.store.purge import remove_records
 from embmem.store.schema import Connection

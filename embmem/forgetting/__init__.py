@@ -1,0 +1,1 @@
+"""What to forget when a memory is over its budget."""

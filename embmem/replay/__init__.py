@@ -1,0 +1,1 @@
+"""What was observed, as records, and layers from them again."""
