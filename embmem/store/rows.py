@@ -23,6 +23,7 @@ MAX_METRES = 1e30  # the R*Tree keeps float32
 MAX_NAMES = 4096  # entities, keys and links of one record
 MAX_NAME = 1024  # characters of an entity, key, kind, source, place or relation
 COLUMNS = "id, kind, t_event, t_ingest, source, place, x, y, z, pose, text, payload, confidence, valid_from, valid_to"
+_JSON = json.JSONEncoder(allow_nan=False)
 _CLOCKS = struct.Struct("<qd")
 
 
@@ -106,7 +107,7 @@ def _payload(record: Record) -> str:
     if not isinstance(record.payload, dict):
         raise ValueError(f"payload must be a dict of JSON values, got {type(record.payload).__name__}")
     try:
-        payload = json.dumps(record.payload, allow_nan=False)
+        payload = _JSON.encode(record.payload) if record.payload else "{}"
     except (TypeError, RecursionError) as error:
         raise ValueError(f"payload must be JSON values: {error}") from error
     if len(payload) > MAX_PAYLOAD:
