@@ -230,6 +230,8 @@ class DurableMemory(Memory):
         try:
             if self._failure is None:
                 self.snapshot()
+                if self._file.embeddings.is_loaded:  # the next one to ask need not gather it again
+                    self._file.embeddings.save(self._file)
         finally:
             self._file.close()
 

@@ -14,7 +14,8 @@ class Link(NamedTuple):
     """From the record that holds it to an earlier one.
 
     Relations that the stores themselves act on: "from" (derived from it: what happens to it happens to me),
-    "withdraws" (it is no longer believed) and "corrects" (I stand in its place). Any other name is a plain edge.
+    "withdraws" (it is no longer believed) and "corrects" (I stand in its place, and in that of what it corrected).
+    Any other name is a plain edge.
     """
 
     relation: str
@@ -68,7 +69,8 @@ class Frustum:
 class Query:
     """A question to a memory; every field that is set narrows the answer.
 
-    `text`, `embedding`, `near` and `linked_to` also rank it: what matches several of them comes first.
+    `text`, `embedding`, `near` and `linked_to` also rank it: what matches several of them comes first. Of `text` and
+    `embedding` one suffices; `near` leaves out what has no place.
     """
 
     entity: str | None = None  # a category or a name

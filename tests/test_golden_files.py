@@ -1,18 +1,23 @@
 """Files that earlier versions wrote open and answer as they did then.
 
-`python tests/test_golden_files.py` writes the file of the version in `embmem.store.schema.VERSION`; a file that is
+`python tests/test_golden_files.py` writes the files of the version in `embmem.store.schema.VERSION`; a file that is
 committed is never written again.
 """
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
 
-from embmem.maps import ObjectMemory, VoxelMap, open_memory, spatial_memory
-from embmem.records import Query
+from embmem.maps import ObjectMemory, VoxelMap, durable_memory, open_durable, open_memory, spatial_memory
+from embmem.records import Link, Query, Record
+from embmem.store import RecordStore
+from embmem.store.amend import correct
 from embmem.store.schema import VERSION
 from embmem.testing import wall_ahead
 
@@ -28,6 +33,49 @@ def write_golden(path: Path) -> None:
     for i in range(4):
         memory.observe(wall_ahead(float(i), yaw=0.1 * i))
     memory.save(path)
+
+
+def robot(version: int) -> Path:
+    return DATA / f"robot_v{version}.embmem"
+
+
+def write_robot(path: Path) -> None:
+    """A memory that lived in its file: frames, a snapshot that does not cover the last of them, beliefs, embeddings."""
+    with TemporaryDirectory() as folder, durable_memory(Path(folder) / "robot.embmem", resolution=0.1) as memory:
+        for i in range(3):
+            memory.observe(wall_ahead(float(i), yaw=0.1 * i))
+        memory.snapshot()
+        memory.observe(wall_ahead(3.0, yaw=0.3))
+        store = memory.store
+        assert isinstance(store, RecordStore)
+        red = note("a red mug", np.array([1.0, 0.0], dtype=np.float32), keys=("voxel:1,2,0",))
+        wrong = store.write(red).wait()
+        by_cook = np.array([0.6, 0.8], dtype=np.float32)
+        store.write(note("it was seen by the cook", by_cook, links=(Link("from", wrong),)))
+        correct(store, wrong, text="a blue mug", reason="bad light").wait()
+        store.copy_to(path)
+
+
+def note(text: str, embedding: np.ndarray, **more: Any) -> Record:
+    return Record(kind="note", t_event=9.0, source="cook", position=np.ones(3), text=text, embedding=embedding, **more)
+
+
+@pytest.mark.parametrize("version", range(2, VERSION + 1))
+def test_memories_that_lived_in_a_file_go_on(version: int, tmp_path: Path) -> None:
+    shutil.copy(robot(version), tmp_path / "robot.embmem")
+    with open_durable(tmp_path / "robot.embmem") as memory:
+        assert memory.stats()["log"]["replayed"] == 1
+        fresh = spatial_memory(resolution=0.1)
+        for i in range(4):
+            fresh.observe(wall_ahead(float(i), yaw=0.1 * i))
+        np.testing.assert_array_equal(memory.layer(VoxelMap).occupied(), fresh.layer(VoxelMap).occupied())
+        (mug,) = memory.store.search(Query(text="mug", kind="note")).hits
+        assert mug.record is not None
+        assert mug.record.text == "a blue mug"
+        assert memory.store.search(Query(text="cook", kind="note")).hits == []
+        (was,) = memory.store.search(Query(text="cook", kind="note", with_hidden=True)).hits
+        assert was.record is not None
+        np.testing.assert_array_equal(was.record.embedding, np.array([0.6, 0.8], dtype=np.float16))
 
 
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
@@ -49,9 +97,10 @@ def test_files_of_every_version_answer_as_they_did(version: int) -> None:
 
 def test_the_current_version_has_a_golden_file() -> None:
     assert golden(VERSION).is_file()
+    assert robot(VERSION).is_file()
 
 
 if __name__ == "__main__":
-    if golden(VERSION).exists():
-        raise SystemExit(f"{golden(VERSION)} is there already: a golden file is never written again")
-    write_golden(golden(VERSION))
+    for path, write in ((golden(VERSION), write_golden), (robot(VERSION), write_robot)):
+        if not path.exists():
+            write(path)
