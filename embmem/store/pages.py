@@ -197,6 +197,27 @@ def committed_pages(log: bytes, page_size: int) -> dict[int, int]:
     return committed
 
 
+def commits_behind_damage(log: bytes, page_size: int) -> int:
+    """Transactions of a write-ahead log that lie whole behind a frame that is damaged, so that SQLite drops them.
+
+    A power cut may leave one: what was not synced yet is on the disk in any order. A second one was only begun when
+    the first was safe, so two or more tell of damage to what was acknowledged.
+    """
+    if len(log) < 32 or int.from_bytes(log[:4], "big") & ~1 != 0x377F0682:
+        return 0
+    order, sums, is_broken, n = ">" if log[3] & 1 else "<", struct.unpack(">II", log[24:32]), False, 0
+    for at in range(32, len(log) - 24 - page_size + 1, 24 + page_size):
+        header = log[at : at + 24]
+        sums = _sums(order, log[at + 24 : at + 24 + page_size], _sums(order, header[:8], (sums[0], sums[1])))
+        told = struct.unpack(">II", header[16:24])
+        if header[8:16] != log[16:24]:  # left from before the log began anew
+            break
+        is_broken |= sums != told
+        n += is_broken and sums == told and header[4:8] != bytes(4)
+        sums = told
+    return n
+
+
 def _sums(order: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]:
     """Section 4.2: two running sums over pairs of 32-bit numbers."""
     a, b = sums

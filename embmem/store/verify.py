@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from embmem.errors import InputError
 from embmem.store.audit import Progress, names_of, read_all
 from embmem.store.hidden import hidden_as_of
+from embmem.store.pages import commits_behind_damage
 from embmem.store.rows import document
 from embmem.store.schema import VERSION, check_header, check_size, open_read_only
 from embmem.store.snapshots import list_snapshots, read_state
@@ -117,6 +118,7 @@ def _check(path: Path, size: int, db: sqlite3.Connection, recover: str, progress
         if detail:
             problems.append(Problem(part, detail, recover if problems else rebuild))
     problems += _layers(path, db, recover)
+    problems += _log(path, db.execute("PRAGMA page_size").fetchone()[0])
     return Report(path, size, n_records, tuple(problems), tuple(damaged))
 
 
@@ -127,6 +129,14 @@ def _pages(db: sqlite3.Connection, remedy: str) -> Iterator[Problem]:
                 yield Problem("pages", line.replace("\n", "; "), remedy)
     except sqlite3.DatabaseError as error:
         yield Problem("pages", str(error), remedy)
+
+
+def _log(path: Path, page_size: int) -> Iterator[Problem]:
+    log = path.with_name(path.name + "-wal")
+    n = commits_behind_damage(log.read_bytes(), page_size) if log.is_file() else 0
+    if n > 1:
+        remedy = f"what is before it stays readable; the rest is lost, unless a backup of {log.name} has it"
+        yield Problem("log", f"{n} transactions lie behind a damaged frame and are left out", remedy)
 
 
 def _orphans(db: sqlite3.Connection) -> str:
