@@ -175,12 +175,26 @@ def _entity(memory: Memory, cfg: DictConfig) -> Answer:
 
 
 def _text_question(memory: Memory, cfg: DictConfig) -> Answer:
-    vector, reason = embedding_of(cfg, word(cfg, "text"), is_needed=True)
-    if vector is None:
-        return {"is_found": False, "things": [], "note": reason}
-    query = narrowed(cfg, memory.store, embedding=vector)
-    hits = [hit for layer in memory.layers for hit in layer.query(query)]
-    return {"is_found": bool(hits), "things": [_describe(hit) for hit in hits]}
+    """Things that are called by words of the text, then those that look like what it means."""
+    text = word(cfg, "text")
+    query = narrowed(cfg, memory.store)
+    hits = [
+        hit for name in _phrases(text) for layer in memory.layers for hit in layer.query(replace(query, entity=name))
+    ]
+    # Only a map that keeps embeddings is worth the seconds that it takes to load an encoder.
+    is_needed = any(getattr(getattr(layer, "payload", None), "prototypes", None) is not None for layer in memory.layers)
+    vector, reason = embedding_of(cfg, text, is_needed=is_needed)
+    if vector is not None:
+        hits = [hit for layer in memory.layers for hit in layer.query(replace(query, embedding=vector))] + hits
+    answer: Answer = {"is_found": bool(hits), "things": [_describe(hit) for hit in hits[: query.k]]}
+    return answer if reason is None else {**answer, "note": reason}
+
+
+def _phrases(text: str) -> list[str]:
+    """Runs of up to three words, longest first: each may be what a detector calls a thing."""
+    words = text.split()
+    runs = [" ".join(words[i : i + n]) for n in (3, 2, 1) for i in range(len(words) - n + 1)]
+    return list(dict.fromkeys([text.strip(), *runs]))
 
 
 def _changes(memory: Memory, cfg: DictConfig) -> Answer:
