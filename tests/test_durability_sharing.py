@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from survival import batch, survivors
 
 from embmem.errors import StoreBusyError, StoreError
 from embmem.records import Record
-from embmem.store import RecordStore
+from embmem.store import RecordStore, short_log
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -120,3 +121,38 @@ def test_the_log_stays_short_while_a_reader_holds_an_old_state_and_shrinks_after
             store.write_all([Record(kind="note", t_event=1.0, source="test", blob=bytes(100_000))])
         assert log.stat().st_size <= 1.2 * held  # it is used again from its beginning
     assert not log.exists()
+
+
+def test_readers_that_never_pause_do_not_let_the_log_grow_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two readers take turns, so that there is no moment at which none of them needs the log."""
+    monkeypatch.setattr(short_log, "LONG", 2 << 20)
+    monkeypatch.setattr(short_log, "TOO_LONG", 6 << 20)
+    path, log, stop = tmp_path / "memory.embmem", tmp_path / "memory.embmem-wal", threading.Event()
+    blobs = [Record(kind="note", t_event=1.0, source="test", blob=bytes(50_000))] * 4
+
+    def read(offset: float) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            stop.wait(offset)
+            while not stop.is_set():
+                reader.execute("BEGIN")
+                reader.execute("SELECT count(*) FROM records").fetchone()
+                stop.wait(0.3)
+                reader.execute("COMMIT")
+
+    with RecordStore(path, max_delay=0.0) as store:
+        store.write_all(blobs)
+        threads = [threading.Thread(target=read, args=(offset,)) for offset in (0.0, 0.15)]
+        for thread in threads:
+            thread.start()
+        largest = 0
+        try:
+            for _ in range(150):  # 30 MB
+                store.write_all(blobs)
+                largest = max(largest, log.stat().st_size)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert largest < 12 << 20

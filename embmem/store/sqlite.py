@@ -25,6 +25,7 @@ from embmem.store.lock import lock_for_writing
 from embmem.store.opening import connect_file, counters, damage_named, open_to_write
 from embmem.store.rows import Row, encode, insert, select_records
 from embmem.store.schema import VERSION, Connection, check_header, check_size, open_read_only
+from embmem.store.short_log import ShortLog
 from embmem.store.writer import Batch, CommitTicket, GroupWriter
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ class RecordStore:
             self._release()
             raise
         if self.path is not None:
-            held.writer = GroupWriter(
-                partial(_commit, self._db, self._write_lock), max_delay=max_delay, max_batch=max_batch
-            )
+            commit = partial(_commit, self._db, self._write_lock)
+            short_log = ShortLog(self._db, self._write_lock, self.path)
+            held.writer = GroupWriter(commit, max_delay=max_delay, max_batch=max_batch, after=short_log)
 
     @cached_property
     def embeddings(self) -> Embeddings:

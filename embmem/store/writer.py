@@ -67,12 +67,21 @@ class GroupWriter:
         commit: writes rows in one transaction, all or none.
         max_delay: [s] that a record waits for company at most.
         max_batch: records after which a batch is not waited for any longer; twice as many make `submit` wait.
+        after: called when a batch is done, before the next one is begun.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Row]], None], *, max_delay: float, max_batch: int) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Row]], None],
+        *,
+        max_delay: float,
+        max_batch: int,
+        after: Callable[[], None] | None = None,
+    ) -> None:
         if not (max_delay >= 0 and max_batch >= 1):
             raise ValueError(f"need max_delay >= 0 and max_batch >= 1, got {max_delay}, {max_batch}")
         self._commit = commit
+        self._after = after
         self._max_delay = max_delay
         self._max_batch = max_batch
         self._changed = threading.Condition()
@@ -147,6 +156,8 @@ class GroupWriter:
             with self._changed:
                 self._committing = None
                 self._changed.notify_all()
+            if self._after is not None:
+                self._after()
 
     def _next_batch(self) -> Batch | None:
         """The next batch that is full, old enough or wanted; None when all is done."""
