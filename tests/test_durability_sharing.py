@@ -148,11 +148,11 @@ def test_readers_that_never_pause_do_not_let_the_log_grow_without_end(
             thread.start()
         largest = 0
         try:
-            for _ in range(150):  # 30 MB
+            for _ in range(60):  # 12 MB
                 store.write_all(blobs)
                 largest = max(largest, log.stat().st_size)
         finally:
             stop.set()
             for thread in threads:
                 thread.join()
-    assert largest < 12 << 20
+    assert largest < 9 << 20
