@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -278,7 +279,7 @@ def main() -> None:
         numbers = ["" if each[k] is None else f"{each[k]:,.4g}" if abs(each[k]) < 1e4 else f"{each[k]:,.0f}"
                    for k in ("ours", "peer", "ratio")]  # fmt: skip
         met = "yes" if each["met"] else "no"
-        table.add_row(each["name"], numbers[0], numbers[1], each["peer_name"], numbers[2], each["goal"], met)
+        table.add_row(escape(each["name"]), numbers[0], numbers[1], each["peer_name"], numbers[2], each["goal"], met)
     Console().print(table)
     if asked.json:
         asked.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
