@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from embmem.store.schema import Connection
 
 LONG = 32 << 20  # bytes of the log at which a short pause is made, and again whenever it has grown by as much
 TOO_LONG = 192 << 20  # bytes at which the pause may be a long one
-PAUSES = 200, 10_000  # [ms] at most
+PAUSES = 0.2, 10.0  # [s] at most
+TRY = 50  # [ms]; SQLite waits for one reader after the other, and would wait for one that has long moved on
 USUAL_TIMEOUT = 10_000  # [ms] of the connection
 
 
@@ -46,8 +48,12 @@ class ShortLog:
             return
         with self._lock, contextlib.suppress(sqlite3.Error):  # what cannot be done now is done later
             try:
-                self._db.execute(f"PRAGMA busy_timeout = {PAUSES[size >= TOO_LONG]}").fetchall()
-                is_held = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                self._db.execute(f"PRAGMA busy_timeout = {TRY}").fetchall()
+                end = time.monotonic() + PAUSES[size >= TOO_LONG]
+                is_held = True
+                while is_held and time.monotonic() < end:
+                    is_held = bool(self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+                    time.sleep(0.005 * is_held)
                 self._next = size + LONG if is_held else LONG
             finally:
                 self._db.execute(f"PRAGMA busy_timeout = {USUAL_TIMEOUT}").fetchall()
