@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from embmem.fleet.rows import Outgoing
 from embmem.fleet.server import Database
-from embmem.store.hidden import AMENDING
+from embmem.store.hidden import AMENDING, active_of
 
 _AMENDS = "relation IN ('withdraws', 'corrects')"  # word for word that of the index `links_that_amend`
 # Pairs (amendment, record) of all amendments among %(some)s.
@@ -72,14 +72,7 @@ def _active(db: Database, t: float | None) -> dict[int, set[int]]:
     sql = f"""SELECT DISTINCT id FROM records JOIN links ON record_id = id
         WHERE {_AMENDS} AND t_ingest <= %s ORDER BY id DESC"""
     known = [row[0] for row in db.execute(sql, (float("inf") if t is None else t,))]
-    reach = _reach_of(db, known)
-    active: dict[int, set[int]] = {}
-    hidden: set[int] = set()
-    for amendment in known:
-        if amendment not in hidden:  # what is hidden so far, later amendments hide
-            active[amendment] = reach[amendment]
-            hidden |= reach[amendment]
-    return active
+    return active_of(known, _reach_of(db, known))
 
 
 def _decide(db: Database, newest: int) -> None:

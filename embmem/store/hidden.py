@@ -69,10 +69,14 @@ def _active(db: Connection, t: float | None) -> dict[int, set[int]]:
     sql = f"""SELECT DISTINCT record_id FROM links CROSS JOIN records ON id = record_id
         WHERE {_AMENDS} AND (:t IS NULL OR t_ingest <= :t) ORDER BY record_id DESC"""
     known = [row[0] for row in db.execute(sql, {"t": t})]
-    reach = reach_of(db, known)
+    return active_of(known, reach_of(db, known))
+
+
+def active_of(newest_first: Sequence[int], reach: dict[int, set[int]]) -> dict[int, set[int]]:
+    """Those of the amendments that no later one hides, with what they reach."""
     active: dict[int, set[int]] = {}
     hidden: set[int] = set()
-    for amendment in known:
+    for amendment in newest_first:
         if amendment not in hidden:  # what is hidden so far, later amendments hide
             active[amendment] = reach[amendment]
             hidden |= reach[amendment]
