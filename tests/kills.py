@@ -32,7 +32,7 @@ class Toll:
 
 
 def kill_often(path: Path, mode: str, n: int, *, seed: int, longest: float = 0.4) -> Toll:
-    """Kill a writer `n` times, each within `longest` [s] of its first promise.
+    """Kill a writer `n` times, each within `longest` [s] of being ready, the first time of its first promise.
 
     Args:
         path: the file; what earlier kills left in it is kept, and must stay.
@@ -46,10 +46,10 @@ def kill_often(path: Path, mode: str, n: int, *, seed: int, longest: float = 0.4
         command = [sys.executable, str(CHILD), str(path), mode]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONWARNINGS": "ignore"}) as child:
             assert child.stdout is not None
-            child.stdout.readline()
+            first = [child.stdout.readline() for _ in range(1 if toll.n_kills else 2)]
             time.sleep(rng.uniform(0.0, longest))
             child.send_signal(signal.SIGKILL)
-            lines = child.stdout.read().decode().splitlines(keepends=True)
+            lines = b"".join([*first, child.stdout.read()]).decode().splitlines(keepends=True)
         said = [int(line) for line in lines if line.endswith("\n") and line.strip() != "ready"]
         promised = max([promised if mode != "save" else 0, *said])
         toll.n_kills += 1
