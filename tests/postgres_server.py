@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from embmem.fleet import PostgresStore
+
+NUMBERS = itertools.count()  # of schemas; each test has its own
 NOBODY = 65534  # Postgres refuses to run as root
 
 
@@ -60,3 +67,17 @@ def start_server() -> PostgresServer:
     if found is None or found.origin is None:
         pytest.skip("pgserver, which carries a Postgres with pgvector, is not installed (extra fleet)")
     return PostgresServer(Path(found.origin).parent / "pginstall" / "bin")
+
+
+@contextmanager
+def opening_stores(server: PostgresServer) -> Iterator[Callable[..., PostgresStore]]:
+    """Opens a store for a robot; in a schema that the caller has to itself. All are closed in the end."""
+    from embmem.fleet import PostgresStore
+
+    own = f"test{next(NUMBERS)}"
+    with ExitStack() as stores:
+
+        def connect(robot: str = "r1", *, schema: str = own, **settings: Any) -> PostgresStore:
+            return stores.enter_context(PostgresStore(server.dsn, robot, schema=schema, **settings))
+
+        yield connect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,15 @@ def record(i: int, first: int, last: int) -> Record:
 def batch(first: int, n: int) -> list[Record]:
     """`n` records that are written together."""
     return [record(i, first, first + n - 1) for i in range(first, first + n)]
+
+
+def changed(sound: Path, to: Path, *statements: str) -> Path:
+    """A copy `to` of a file in which somebody else executed SQL."""
+    shutil.copy(sound, to)
+    with contextlib.closing(sqlite3.connect(to, isolation_level=None)) as db:
+        for statement in statements:
+            db.execute(statement)
+    return to
 
 
 def survivors(path: Path) -> set[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import zlib
 from contextlib import closing
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from survival import batch
+from survival import batch, changed
 
 from embmem.errors import EmbmemError, FileVersionError, InputError, StoreError
 from embmem.memory import Memory
@@ -35,14 +34,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with store.changing() as db:
             write_layers(db, [LayerState("grid", 1, {"a": 1}, {"cells": np.arange(2000.0)})], 80)
     return path
-
-
-def crafted(sound: Path, to: Path, *statements: str) -> Path:
-    shutil.copy(sound, to)
-    with closing(sqlite3.connect(to, isolation_level=None)) as db:
-        for statement in statements:
-            db.execute(statement)
-    return to
 
 
 def use(path: Path) -> None:
@@ -117,7 +108,7 @@ def test_a_file_that_is_cut_at_any_page_is_refused(sound: Path, tmp_path: Path) 
 def test_a_foreign_schema_or_version_is_refused(
     sound: Path, tmp_path: Path, statement: str, error: type[Exception]
 ) -> None:
-    path = crafted(sound, tmp_path / "crafted.embmem", statement)
+    path = changed(sound, tmp_path / "crafted.embmem", statement)
     before = path.read_bytes()
     for read_only in (False, True):
         with pytest.raises(error, match=r"crafted\.embmem"):
@@ -171,7 +162,7 @@ def test_what_is_no_memory_at_all_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_crafted_row_is_a_store_error(sound: Path, tmp_path: Path, statement: str) -> None:
-    path = crafted(sound, tmp_path / "crafted.embmem", statement)
+    path = changed(sound, tmp_path / "crafted.embmem", statement)
     with RecordStore(path, read_only=True) as store:
         with pytest.raises(StoreError):
             store.get([7])
@@ -191,7 +182,7 @@ def test_a_crafted_row_is_a_store_error(sound: Path, tmp_path: Path, statement: 
     ],
 )
 def test_crafted_vectors_are_found_or_harmless(sound: Path, tmp_path: Path, statement: str) -> None:
-    path = crafted(sound, tmp_path / "crafted.embmem", statement)
+    path = changed(sound, tmp_path / "crafted.embmem", statement)
     ask_and_expect_typed_errors(path)
     assert not verify(path).is_sound
 
@@ -212,7 +203,7 @@ def test_crafted_vectors_are_found_or_harmless(sound: Path, tmp_path: Path, stat
     ],
 )
 def test_a_crafted_layer_is_an_input_error(sound: Path, tmp_path: Path, statement: str) -> None:
-    path = crafted(sound, tmp_path / "crafted.embmem", statement)
+    path = changed(sound, tmp_path / "crafted.embmem", statement)
     with RecordStore(path, read_only=True) as store, store.reading() as db:
         (snapshot,) = list_snapshots(db, "base")
         with pytest.raises(InputError, match="grid"):
@@ -223,7 +214,7 @@ def test_a_chunk_that_expands_without_end_costs_no_memory(sound: Path, tmp_path:
     import tracemalloc
 
     bomb = zlib.compress(bytes(256 << 20), 9)
-    path = crafted(sound, tmp_path / "crafted.embmem")
+    path = changed(sound, tmp_path / "crafted.embmem")
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE layer_chunks SET data = ?", (bomb,))
     tracemalloc.start()
@@ -239,7 +230,7 @@ def test_a_chunk_that_expands_without_end_costs_no_memory(sound: Path, tmp_path:
 def test_names_never_become_paths(sound: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
-    path = crafted(sound, folder / "crafted.embmem")
+    path = changed(sound, folder / "crafted.embmem")
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE layers SET kind = ?", (name,))
         db.execute("UPDATE layer_chunks SET kind = ?", (name,))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from survival import batch, record, same, survivors
+from survival import batch, changed, record, same, survivors
 
 from embmem.cli.main import main
 from embmem.errors import FileVersionError, InputError, OutputExistsError, StoreBusyError
@@ -35,14 +35,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with store.changing() as db:
             write_layers(db, [LayerState("grid", 1, {"a": 1}, {"cells": np.arange(2000.0)})], N)
     return path
-
-
-def changed(sound: Path, to: Path, *statements: str) -> Path:
-    shutil.copy(sound, to)
-    with closing(sqlite3.connect(to, isolation_level=None)) as db:
-        for statement in statements:
-            db.execute(statement)
-    return to
 
 
 def with_zeros(sound: Path, to: Path, pages: list[int]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_search import plain_read, plain_search
-from postgres_server import PostgresServer, start_server
+from postgres_server import NUMBERS, PostgresServer, opening_stores, start_server
 from test_engine import ALL_QUERIES, world
 
 from embmem.errors import MissingExtraError
@@ -22,8 +21,6 @@ from embmem.protocols import Ranking, Store
 from embmem.records import Link, Query, Record
 from embmem.store import RecordStore
 from embmem.testing import StoreContract
-
-NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +32,8 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def connect(server: PostgresServer) -> Iterator[Callable[..., PostgresStore]]:
-    """Opens a store for a robot; in the schema that the test has to itself."""
-    schema, stores = f"test{next(NUMBERS)}", []
-
-    def connect(robot: str = "r1", *, schema: str = schema, **settings: Any) -> PostgresStore:
-        stores.append(PostgresStore(server.dsn, robot, schema=schema, **settings))
-        return stores[-1]
-
-    yield connect
-    for store in stores:
-        store.close()
+    with opening_stores(server) as connect:
+        yield connect
 
 
 class TestPostgres(StoreContract):

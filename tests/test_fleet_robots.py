@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from postgres_server import PostgresServer, start_server
+from postgres_server import NUMBERS, PostgresServer, opening_stores, start_server
 
 from embmem.cli.main import main
 from embmem.errors import InputError, StoreError
@@ -28,7 +28,6 @@ from embmem.records import Link, Query, Record
 from embmem.store import RecordStore
 from embmem.store.purge import forget
 
-NUMBERS = itertools.count()
 EVERYTHING = Query(k=100_000, with_hidden=True)
 WRITER = """
 import sys
@@ -62,16 +61,8 @@ Connect = Callable[..., PostgresStore]
 
 @pytest.fixture
 def connect(server: PostgresServer) -> Iterator[Connect]:
-    """Opens a store for a robot; in the schema that the test has to itself."""
-    own, stores = f"test{next(NUMBERS)}", []
-
-    def connect(robot: str = "r1", *, schema: str = own, **settings: Any) -> PostgresStore:
-        stores.append(PostgresStore(server.dsn, robot, schema=schema, **settings))
-        return stores[-1]
-
-    yield connect
-    for store in stores:
-        store.close()
+    with opening_stores(server) as connect:
+        yield connect
 
 
 def note(text: str = "", *links: tuple[str, int], **more: Any) -> Record:
