@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from embmem.errors import InputError
 from embmem.maps.states import checked_array
@@ -24,6 +25,22 @@ _FORM: list[tuple[str, type, tuple[int, ...]]] = [
     ("times_missed", np.int64, ()),  # looks at its place that found it empty
 ]
 ROW = np.dtype(_FORM)
+_TOLD = ("id", "category", "position", "box", "first_seen", "last_seen", "times_seen", "times_missed")
+THING = np.dtype([*(field for field in _FORM if field[0] in _TOLD), ("confidence", np.float64, ())])
+
+
+def things_of(rows: np.ndarray) -> np.ndarray:
+    """What the table says to others: the fields of `THING`, a row a thing, ids ascending."""
+    things = np.zeros(len(rows), dtype=THING)
+    for name in _TOLD:
+        things[name] = rows[name]
+    things["confidence"] = confidence(rows["log_odds"])
+    return things
+
+
+def confidence(log_odds: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Probabilities of log-odds."""
+    return 1.0 / (1.0 + np.exp(-log_odds))
 
 
 def rows_to_arrays(rows: np.ndarray, categories: Sequence[str], next_id: int) -> dict[str, np.ndarray]:

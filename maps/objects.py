@@ -12,7 +12,7 @@ from embmem.errors import InputError
 from embmem.geometry import invert_pose
 from embmem.maps.absence import missing
 from embmem.maps.association import associate, pair_costs
-from embmem.maps.object_rows import ROW, rows_from_state, rows_to_arrays
+from embmem.maps.object_rows import ROW, confidence, rows_from_state, rows_to_arrays, things_of
 from embmem.maps.segments import Segments, find_segments
 from embmem.maps.sightings import absorb_duplicates, confirmed, new_rows, shapes
 from embmem.maps.states import check_header, checked_numbers
@@ -84,6 +84,14 @@ class ObjectMemory:
         """Number of things, doubtful ones included."""
         return len(self._rows)
 
+    def things(self) -> np.ndarray:
+        """(n,) every thing as a row of `object_rows.THING`, ids ascending; a copy. `category` indexes `categories`.
+
+        `position` [m] is the median of what was seen of it, `box` [m] the lowest and highest corner, `confidence` the
+        probability that it is where it is remembered.
+        """
+        return things_of(self._rows)
+
     def observe(self, observation: Observation) -> None:
         """Learn from one frame; nothing happens without depth or semantic image."""
         if observation.semantic is None or observation.depth is None:
@@ -123,12 +131,12 @@ class ObjectMemory:
         if query.near is not None:
             distance = np.linalg.norm(rows["position"] - query.near, axis=1)
             match &= distance <= query.radius
-        confidence = _confidence(rows["log_odds"])
-        score = confidence / (1.0 + distance)
+        sureness = confidence(rows["log_odds"])
+        score = sureness / (1.0 + distance)
         found = np.flatnonzero(match)
         order = np.lexsort((-rows["id"][found], -rows["last_seen"][found], -score[found]))
         best = found[order][: query.k]
-        hits = [self._hit(i, confidence[i]) for i in best]
+        hits = [self._hit(i, float(sureness[i])) for i in best]
         if query.near is None:
             return hits
         return [
@@ -138,9 +146,9 @@ class ObjectMemory:
 
     def count(self, category: str, min_confidence: float = 0.5) -> int:
         """How many things of the category are believed to be there."""
-        confidence = _confidence(self._rows["log_odds"])
+        sureness = confidence(self._rows["log_odds"])
         return int(
-            np.count_nonzero((self._rows["category"] == self._category(category)) & (confidence >= min_confidence))
+            np.count_nonzero((self._rows["category"] == self._category(category)) & (sureness >= min_confidence))
         )
 
     def tick(self, stamp: float) -> None:
@@ -160,7 +168,7 @@ class ObjectMemory:
 
     def stats(self) -> dict[str, float]:
         """Things, those believed to be there, their categories, bytes of RAM."""
-        confident = _confidence(self._rows["log_odds"]) >= 0.5
+        confident = confidence(self._rows["log_odds"]) >= 0.5
         n_bytes = self._rows.nbytes + sum(a.nbytes for a in (self._is_thing, self._category_of, self._label_of))
         return {
             "things": float(len(self._rows)),
@@ -256,18 +264,18 @@ class ObjectMemory:
         self._rows = np.concatenate([self._rows, rows])
         self._next_id += len(rows)
 
-    def _hit(self, index: int | np.integer, confidence: float | np.floating) -> Hit:
+    def _hit(self, index: int | np.integer, sureness: float) -> Hit:
         row = self._rows[index]
         name = self.categories[row["category"]]
         return Hit(
-            score=float(confidence),
+            score=sureness,
             why=f"{name} seen {row['times_seen']} times, missed {row['times_missed']} times",
             layer=self.kind,
             stamp=float(row["last_seen"]),
             position=row["position"].copy(),
             entity=name,
             detail={
-                "confidence": float(confidence),
+                "confidence": sureness,
                 "first_seen": float(row["first_seen"]),
                 "times_seen": float(row["times_seen"]),
                 "times_missed": float(row["times_missed"]),
@@ -275,7 +283,3 @@ class ObjectMemory:
                 "size": float((row["box"][1] - row["box"][0]).max()),
             },
         )
-
-
-def _confidence(log_odds: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-log_odds))

@@ -249,6 +249,22 @@ def test_a_deformation_moves_things_with_their_last_sighting() -> None:
     np.testing.assert_allclose(place(memory.query(Query(entity="book"))[0]), T[1, :3, :3] @ book + T[1, :3, 3])
 
 
+def test_things_are_told_as_plain_arrays() -> None:
+    memory = ObjectMemory()
+    for stamp in range(3):
+        memory.observe(look([MUG, Thing(3, (2.0, 0.7, 1.0))], float(stamp)))
+    things = memory.things()
+    hits = sorted(memory.query(Query()), key=lambda hit: hit.detail["id"])
+    assert [memory.categories[i] for i in things["category"]] == [hit.entity for hit in hits]
+    assert things["id"].tolist() == [hit.detail["id"] for hit in hits]
+    np.testing.assert_array_equal(things["position"], [place(hit) for hit in hits])
+    np.testing.assert_allclose(things["confidence"], [confidence(hit) for hit in hits])
+    assert things["first_seen"].tolist() == [0.0, 0.0]
+    assert things["last_seen"].tolist() == [2.0, 2.0]
+    things["position"] = 9.0
+    assert abs(memory.things()["position"]).max() < 9.0
+
+
 costs = arrays(np.float64, st.tuples(st.integers(0, 4), st.integers(0, 4)),
                elements=st.one_of(st.just(np.inf), st.integers(0, 40).map(lambda x: x / 8)))  # fmt: skip
 
