@@ -22,7 +22,7 @@ from embmem.errors import EmbmemError
 
 COMMANDS = (
     "eval", "episodes", "record", "build", "query", "export", "house", "stats", "diff", "correct", "purge",
-    "verify", "recover", "compact", "backup", "sync",
+    "verify", "recover", "compact", "backup", "merge", "sync", "view",
 )  # fmt: skip
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
@@ -32,6 +32,7 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   embmem build    turn an RGB-D recording into a saved map
   embmem query    ask a saved map
   embmem export   write a saved map as PLY, map_server grid and picture
+  embmem view     look at a memory in a browser or in Rerun
   embmem house    write a procedural house as glTF with its semantic table
   embmem stats    show what a memory holds
   embmem diff     show what two memories do not have in common
@@ -41,6 +42,7 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   embmem recover  save what can be saved of a damaged memory file
   embmem compact  give back the space of what was removed
   embmem backup   copy a memory file, also while it is written
+  embmem merge    make one memory of several: of sessions, or of robots
   embmem sync     send a fleet's server what a memory has taken in since the last time
 
   embmem <command> --help                shows the settings of a command with their defaults

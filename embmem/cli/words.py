@@ -16,24 +16,28 @@ def as_overrides(words: Iterable[str], positional: Sequence[str]) -> list[str]:
 
     Args:
         words: as typed.
-        positional: the settings that bare words stand for, in this order, those left out that are set by name.
+        positional: the settings that bare words stand for, in this order, those left out that are set by name; the
+            last one may be a list of all that are left, "files...".
 
     Raises:
         ValueError: if there are more bare words than settings for them.
     """
     typed = list(words)
     named = {word.partition("=")[0] for word in typed if _OVERRIDE.match(word)}
-    free = [name for name in positional if name not in named]
-    overrides = []
+    free = [name for name in positional if name.removesuffix("...") not in named]
+    overrides: list[str] = []
+    rest: list[str] = []
     for word in typed:
         if _OVERRIDE.match(word):
             point = _POINT.fullmatch(word)
             overrides.append(f"{point['key']}=[{point['numbers']}]" if point else word)
+        elif free and free[0].endswith("..."):
+            rest.append(_quoted(word))
         elif free:
             overrides.append(f"{free.pop(0)}={_quoted(word)}")
         else:
             raise ValueError(f"no setting is meant by {word!r}; say setting=value")
-    return overrides
+    return [*overrides, f"{free[0].removesuffix('...')}=[{','.join(rest)}]"] if rest else overrides
 
 
 def _quoted(word: str) -> str:

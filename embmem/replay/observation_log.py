@@ -153,12 +153,17 @@ def apply(record: Record, layers: Sequence[Layer]) -> None:
         for layer in layers:
             layer.tick(record.t_event)
     else:
-        deformation = _deformation(record)
+        deformation = deformation_of(record)
         for layer in layers:
             layer.deform(deformation)
 
 
-def _deformation(record: Record) -> Deformation:
+def deformation_of(record: Record) -> Deformation:
+    """The loop closure that an entry tells of.
+
+    Raises:
+        InputError: if the entry is damaged.
+    """
     try:
         arrays = load(record.blob or b"")
         stamps, T_new_old = arrays["stamps"], arrays["T_new_old"]

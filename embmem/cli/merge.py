@@ -1,0 +1,39 @@
+"""`embmem merge`: one memory of several."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from embmem.cli.settings import word
+from embmem.merge.files import Merged
+
+HELP = """embmem merge: make one memory of several: of sessions, or of robots
+
+  embmem merge a.embmem b.embmem out=c.embmem       records, links, corrections and layers of both
+  embmem merge c.embmem a.embmem out=d.embmem       what was merged before, and what a has taken in since
+
+The order of the files does not matter, and nothing is there twice. What was withdrawn, corrected or purged in one file
+is so in the merged one. Layers are replayed from the frames of all files, in the order of time.
+"""
+POSITIONAL = ("files...",)
+
+
+def run(cfg: DictConfig) -> None:
+    """Merge, and say what came of it."""
+    if not OmegaConf.is_list(cfg.files):
+        raise ValueError(f"files must be a list of two files or more, e.g. files=[a.embmem,b.embmem], got {cfg.files}")
+    files, out = [Path(str(file)) for file in cfg.files], Path(word(cfg, "out"))
+    merged: Merged = instantiate(cfg.merge)(files, out, frame=word(cfg, "frame"), overwrite=cfg.overwrite)
+    console = Console()
+    if cfg.json:
+        console.out(json.dumps(asdict(merged)), highlight=False)
+        return
+    gone = f", {merged.n_purged:,} stay away because they were purged" if merged.n_purged else ""
+    told = f"{out}  {merged.n_records:,} records of {merged.n_memories} memories{gone}"
+    console.print("\n".join([told, *merged.aligned]), highlight=False, soft_wrap=True, markup=False)

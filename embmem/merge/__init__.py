@@ -1,0 +1,1 @@
+"""Several memories become one: a set union of what they wrote, laid out in one order."""
