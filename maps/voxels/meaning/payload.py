@@ -71,7 +71,7 @@ class Payload:
         self.channels = tuple(name for name in CHANNELS if name in channels)
         self.slots, self.max_weight, self.prototypes = slots, max_weight, prototypes
         self.names: list[str] = []  # of the labels, by number from 0
-        self.stamps = array("d")  # [s] of the frames, by number
+        self.stamps = array("d")  # [s] of the frames, by number; empty without the channel `keyframe`
         self._observed: tuple[str, ...] | None = None  # labels of the last frame, and what they are here
         self._own = np.zeros(0, dtype=np.int32)
         self._block_of = np.zeros(0, dtype=np.int32)
@@ -191,10 +191,10 @@ class Payload:
     def _write_times(
         self, channels: dict[str, np.ndarray], rows: np.ndarray, cells: np.ndarray, stamp: float, epoch: float
     ) -> None:
-        self.stamps.append(float(stamp))
         if "seen" in channels:
             keep_latest(channels["seen"], rows, cells, seconds_kept(stamp, epoch))
-        if "keyframe" in channels:
+        if "keyframe" in channels:  # nothing else counts frames, so nothing else grows with them
+            self.stamps.append(float(stamp))
             keep_latest(channels["keyframe"], rows, cells, np.uint32(len(self.stamps)))
 
     def _group(self, pool: BlockPool, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
