@@ -13,31 +13,15 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 from embmem.facts.belief import Spell, spell_at, united
-from embmem.facts.lines import Columns, Line
+from embmem.facts.lines import ONE_OF_MANY, RETRACTION, Columns, Line, Said
 from embmem.facts.statements import Fact, from_what
 
-RETRACTION, ASSERTION, ONE_OF_MANY = 0, 1, 2
 Key = tuple[int, int, int]  # subject, predicate, what; what = 0 for all that a single-valued predicate says
-
-
-class Said(NamedTuple):
-    """A statement as the index takes it."""
-
-    id: int
-    subject: str
-    predicate: str
-    what: str
-    kind: int
-    start: float
-    end: float
-    created: float
-    source: str
-    confidence: float
+_MANY_NEW = 64  # statements that are worth a look at whether sorting is quicker
 
 
 class FactIndex:
@@ -48,6 +32,7 @@ class FactIndex:
         self.invalid_at: list[float] = []  # by row, as believed now; NaN for what is not believed
         self._lines: dict[Key, Line] = {}  # assertions
         self._retractions: dict[Key, Line] = {}
+        self._retracted: set[tuple[int, int]] = set()  # subjects and predicates that have retractions
         self._by_subject: dict[int, list[Key]] = {}
         self._by_predicate: dict[int, list[Key]] = {}
         self._by_what: dict[int, dict[Key, None]] = {}
@@ -55,20 +40,27 @@ class FactIndex:
 
     def add(self, said: Said) -> int:
         """Take a statement, and close what it contradicts; returns how many intervals that touched, its own too."""
-        c, row = self.columns, len(self.columns)
-        c.ids.append(said.id)
-        c.starts.append(said.start)
-        c.ends.append(said.end)
-        c.created.append(said.created)
-        c.confidences.append(said.confidence)
-        c.subjects.append(c.code(said.subject))
-        c.predicates.append(c.code(said.predicate))
-        c.whats.append(c.code(said.what))
-        c.sources.append(c.code(said.source))
-        c.kinds.append(said.kind)
+        row = self.columns.append(said)
         self.invalid_at.append(math.nan)
-        self._line_for(row).add(row, c)
+        self._line_for(row).add(row, self.columns)
         return self._settle(row)
+
+    def add_all(self, said: Sequence[Said]) -> None:
+        """Take many statements: one by one, or by a full resolve where they are many beside those that are here."""
+        if len(said) < max(_MANY_NEW, len(self.columns) // 8):
+            for each in said:
+                self.add(each)
+            return
+        new: dict[int, tuple[Line, list[int]]] = {}
+        for each in said:
+            row = self.columns.append(each)
+            line = self._line_for(row)
+            new.setdefault(id(line), (line, []))[1].append(row)
+        self.invalid_at.extend([math.nan] * len(said))
+        for line, rows in new.values():
+            line.add_all(rows, self.columns)
+        for key, line in self._lines.items():
+            self._resolve(key, line)
 
     def set_spells(self, spells: dict[int, tuple[Spell, ...]], created: dict[int, float]) -> int:
         """Say of rows when they are believed, where that is not simply since they came; returns intervals touched.
@@ -97,8 +89,10 @@ class FactIndex:
             if at is None:
                 continue
             row = line.rows[at]
-            end = c.ends[row]
-            if (end <= event_time and end != math.inf) or self._retracted_until(row, event_time, belief_time):
+            end = self.invalid_at[row] if belief_time == math.inf else c.ends[row]
+            if end <= event_time and end != math.inf:
+                continue
+            if belief_time != math.inf and self._retracted_until(row, event_time, belief_time):
                 continue
             yield self._fact(row, self._version(row, line, at, belief_time))
 
@@ -154,6 +148,7 @@ class FactIndex:
         c = self.columns
         s, p, w, kind = c.subjects[row], c.predicates[row], c.whats[row], c.kinds[row]
         if kind == RETRACTION:
+            self._retracted.add((s, p))
             return self._retractions.setdefault((s, p, w), Line())
         key = (s, p, w if kind == ONE_OF_MANY else 0)
         self._by_what.setdefault(w, {})[key] = None
@@ -172,6 +167,19 @@ class FactIndex:
         for each in touched:
             self.invalid_at[each] = self._now(each)
         return len(touched)
+
+    def _resolve(self, key: Key, line: Line) -> None:
+        """All intervals of a line anew."""
+        c, ends = self.columns, self.columns.ends
+        s, p, _ = key
+        if (s, p) in self._retracted or any(row in c.spells for row in line.rows if c.spells):
+            for row in line.rows:
+                self.invalid_at[row] = self._now(row)
+            return
+        following = math.inf
+        for row in reversed(line.rows):
+            self.invalid_at[row] = min(ends[row], following)
+            following = c.starts[row]
 
     def _before(self, row: int) -> Iterator[int]:
         """The assertions that hold just before a row as far as is believed now: those that it may close."""
@@ -201,6 +209,8 @@ class FactIndex:
         c = self.columns
         s, p, w, kind = c.subjects[row], c.predicates[row], c.whats[row], c.kinds[row]
         own = self._lines[(s, p, w if kind == ONE_OF_MANY else 0)]
+        if (s, p) not in self._retracted:
+            return [(own, own.after(row, c))]
         lines = (own, self._retractions.get((s, p, w)), self._retractions.get((s, p, 0)))
         return [(line, line.after(row, c)) for line in lines if line is not None]
 
@@ -217,6 +227,8 @@ class FactIndex:
         """Whether a retraction between a row and an event time is believed at a time."""
         c = self.columns
         s, p, w = c.subjects[row], c.predicates[row], c.whats[row]
+        if (s, p) not in self._retracted:
+            return False
         for line in (self._retractions.get((s, p, w)), self._retractions.get((s, p, 0))):
             if line is not None:
                 at = line.first_believed(line.after(row, c), t, c)

@@ -13,8 +13,9 @@ import networkx as nx
 
 from embmem.errors import StoreError
 from embmem.facts.belief import hidden_spells, without
-from embmem.facts.fact_index import ASSERTION, ONE_OF_MANY, RETRACTION, FactIndex, Said
+from embmem.facts.fact_index import FactIndex
 from embmem.facts.graph import fact_graph
+from embmem.facts.lines import ASSERTION, ONE_OF_MANY, RETRACTION, Said
 from embmem.facts.statements import KINDS, Fact, Statement, said_by, what_of
 from embmem.store import RecordStore
 from embmem.store.schema import Connection
@@ -191,30 +192,15 @@ class FactMemory:
             return
         if removals != self._seen[2] or last < self._seen[0]:
             self._index, self._seen, self._rows, self._created, self._many = FactIndex(), (0, 0, 0), {}, [], {}
-        n_before, first = len(self._created), self._seen[0]
-        for row in db.execute(_NEW, (first,)) if first else db.execute(_ALL):
-            self._take(row)
-        n_new = len(self._created) - n_before
-        if amendments and (amendments != self._seen[1] or n_new):
+        first = self._seen[0]
+        rows = db.execute(_NEW, (first,)) if first else db.execute(_ALL)
+        new = [said for row in rows if (said := _said(row)) is not None]
+        self._rows |= {said.id: i for i, said in enumerate(new, len(self._created))}
+        self._created += [said.created for said in new]
+        self._index.add_all(new)
+        if amendments and (amendments != self._seen[1] or new):
             self._follow_amendments(db)
         self._seen = (last, amendments, removals)
-
-    def _take(self, row: tuple[Any, ...]) -> None:
-        record_id, kind, created, source, text, confidence, start, end = row
-        try:
-            payload = json.loads(text)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise StoreError(f"record {record_id} is damaged: {error}; see: embmem verify") from error
-        if not all(type(v) is float for v in (created, confidence, start, end)) or type(source) is not str:
-            raise StoreError(f"record {record_id} is damaged: a column holds what it cannot; see: embmem verify")
-        said = said_by(payload, is_retraction=kind == "retraction")
-        if said is None:
-            return
-        subject, predicate, what, is_many = said
-        form = RETRACTION if kind == "retraction" else ONE_OF_MANY if is_many else ASSERTION
-        self._rows[record_id] = len(self._created)
-        self._created.append(created)
-        self._index.add(Said(record_id, subject, predicate, what, form, start, end, created, source, confidence))
 
     def _follow_amendments(self, db: Connection) -> None:
         hidden = {self._rows[i]: gaps for i, gaps in hidden_spells(db).items() if i in self._rows}
@@ -245,3 +231,25 @@ def _is_about(fact: Fact, object: str | None, value: Any) -> bool:
 
 def _by_name(fact: Fact) -> tuple[str, str, str]:
     return fact.subject, fact.predicate, what_of(fact.object, fact.value)
+
+
+def _said(row: tuple[Any, ...]) -> Said | None:
+    """A row of the log as the index takes it; None if it only looks like a statement.
+
+    Raises:
+        StoreError: if it holds what `embmem.store` cannot have written.
+    """
+    record_id, kind, created, source, text, confidence, start, end = row
+    try:
+        payload = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(f"record {record_id} is damaged: {error}; see: embmem verify") from error
+    if not all(type(v) is float for v in (created, confidence, start, end)) or type(source) is not str:
+        raise StoreError(f"record {record_id} is damaged: a column holds what it cannot hold; see: embmem verify")
+    is_retraction = kind == "retraction"
+    said = said_by(payload, is_retraction=is_retraction)
+    if said is None:
+        return None
+    subject, predicate, what, is_many = said
+    form = RETRACTION if is_retraction else ONE_OF_MANY if is_many else ASSERTION
+    return Said(record_id, subject, predicate, what, form, start, end, created, source, confidence)

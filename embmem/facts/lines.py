@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,24 @@ from embmem.facts.belief import Spell, spell_at
 
 _NEAR = 6  # rows that are looked at one by one before whole chunks are
 _CHUNK = 4096
+
+
+RETRACTION, ASSERTION, ONE_OF_MANY = 0, 1, 2
+
+
+class Said(NamedTuple):
+    """A statement as the index takes it."""
+
+    id: int
+    subject: str
+    predicate: str
+    what: str
+    kind: int
+    start: float
+    end: float
+    created: float
+    source: str
+    confidence: float
 
 
 class Columns:
@@ -24,13 +43,27 @@ class Columns:
         self.created = array("d")  # NaN: look at `spells`
         self.confidences = array("d")
         self.subjects, self.predicates, self.whats, self.sources = array("q"), array("q"), array("q"), array("q")
-        self.kinds = bytearray()  # 1 = assertion, 2 = assertion of one of many, 0 = retraction
+        self.kinds = bytearray()
         self.spells: dict[int, tuple[Spell, ...]] = {}  # of rows that were hidden at some time
         self.names: list[str] = [""]
         self._codes: dict[str, int] = {"": 0}
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def append(self, said: Said) -> int:
+        """Take a statement; returns its row."""
+        self.ids.append(said.id)
+        self.starts.append(said.start)
+        self.ends.append(said.end)
+        self.created.append(said.created)
+        self.confidences.append(said.confidence)
+        self.subjects.append(self.code(said.subject))
+        self.predicates.append(self.code(said.predicate))
+        self.whats.append(self.code(said.what))
+        self.sources.append(self.code(said.source))
+        self.kinds.append(said.kind)
+        return len(self.ids) - 1
 
     def code(self, name: str) -> int:
         """The number of a name."""
@@ -84,6 +117,14 @@ class Line:
         self.times.insert(at, columns.starts[row])
         self.rows.insert(at, row)
         return at
+
+    def add_all(self, rows: Iterable[int], columns: Columns) -> None:
+        """Put many rows where they belong, in the time that it takes to sort all."""
+        starts = columns.starts
+        order = sorted([*self.rows, *rows], key=starts.__getitem__)
+        if any(starts[a] == starts[b] for a, b in pairwise(order)):
+            order.sort(key=columns.key)
+        self.rows, self.times = array("q", order), array("d", map(starts.__getitem__, order))
 
     def after(self, row: int, columns: Columns) -> int:
         """The position of the first that comes after a row, which need not be of this line."""
