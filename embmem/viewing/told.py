@@ -1,0 +1,97 @@
+"""What the records of a memory tell about places: the way of the camera, and what somebody noted somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from embmem.memory import Memory
+from embmem.observation import Intrinsics
+from embmem.occupancy import views
+from embmem.records import Query, Record
+from embmem.replay.observation_log import KINDS as LOG_KINDS
+from embmem.store import RecordStore
+from embmem.viewing.scene import Thing, Trajectory
+
+Progress = Callable[[int, int], None]  # how much is done, of how much
+_SILENT = ("view", "withdrawal", "correction", "purge", *LOG_KINDS)  # kinds that are no things
+_CHUNK = 1000  # records read at a time
+_MAX_TEXT = 300  # characters
+
+
+def trajectory_of(memory: Memory, most: int, progress: Progress) -> tuple[Trajectory | None, str]:
+    """(the poses of the recorded views, what was left out); evenly chosen where there are more than `most`."""
+    records, n = _chosen(memory, "kind = 'view'", most, progress) or (views(memory), 0)
+    records = [record for record in records if record.T_map_obs is not None]
+    if not records:
+        return None, ""
+    records.sort(key=lambda record: record.t_event)  # stable: of one moment in order of writing
+    known = [intrinsics for record in reversed(records[-_CHUNK:]) if (intrinsics := _intrinsics(record)) is not None]
+    poses = np.stack([record.T_map_obs for record in records if record.T_map_obs is not None]).astype(np.float64)
+    stamps = np.array([record.t_event for record in records], dtype=np.float64)
+    left_out = f"{len(records):,} of {n:,} views are shown, evenly chosen." if n > len(records) else ""
+    return Trajectory(stamps, poses, known[0] if known else None), left_out
+
+
+def noted(memory: Memory, most: int, progress: Progress) -> tuple[list[Thing], str]:
+    """(the newest records with a place that are no views, as things, what was left out)."""
+    among = ", ".join(f"'{kind}'" for kind in _SILENT)
+    found = _chosen(memory, f"x IS NOT NULL AND kind NOT IN ({among})", most, progress, is_even=False)
+    if found is None:
+        read = memory.store.read(Query(k=most))
+        found = [record for record in read if record.kind not in _SILENT and record.where is not None], 0
+    records, n = found
+    left_out = f"{len(records):,} of {n:,} records with a place are shown, the newest." if n > len(records) else ""
+    return [thing for record in records if (thing := _thing(record)) is not None], left_out
+
+
+def _chosen(
+    memory: Memory, condition: str, most: int, progress: Progress, *, is_even: bool = True
+) -> tuple[list[Record], int] | None:
+    """(at most `most` records that are believed, how many there are); None where the store is no SQLite file."""
+    store = memory.store
+    if not isinstance(store, RecordStore):
+        return None
+    sql = f"SELECT id FROM records WHERE {condition} AND id NOT IN (SELECT record_id FROM hidden) ORDER BY t_event, id"
+    with store.reading() as db:
+        ids = [row[0] for row in db.execute(sql)]
+    n = len(ids)
+    if n > most:
+        ids = [ids[i] for i in np.unique(np.linspace(0, n - 1, most).astype(int))] if is_even else ids[-most:]
+    records: list[Record] = []
+    for start in range(0, len(ids), _CHUNK):
+        records += store.get(ids[start : start + _CHUNK])
+        progress(len(records), len(ids))
+    return records, n
+
+
+def _intrinsics(record: Record) -> Intrinsics | None:
+    """Those of a view; a file may say anything in their place."""
+    stored = record.payload.get("intrinsics")
+    names = ("width", "height", "fx", "fy", "cx", "cy")
+    if not isinstance(stored, dict) or not all(isinstance(stored.get(name), (int, float)) for name in names):
+        return None
+    width, height, fx, fy, cx, cy = (float(stored[name]) for name in names)
+    if not (0 < width < 1e6 and 0 < height < 1e6 and 0 < fx < 1e6 and 0 < fy < 1e6 and abs(cx) + abs(cy) < 1e6):
+        return None
+    return Intrinsics(int(width), int(height), fx, fy, cx, cy)
+
+
+def _thing(record: Record) -> Thing | None:
+    where = record.where
+    if where is None:
+        return None
+    name = ", ".join(record.entities) or record.text or record.kind
+    why = f"{record.kind} by {record.source}" + (f": {record.text}" if record.text else "")
+    return Thing(
+        id=f"record {record.id}",
+        name=name[:_MAX_TEXT],
+        position=np.asarray(where, dtype=np.float64),
+        confidence=float(record.confidence),
+        first_seen=float(record.t_event),
+        last_seen=float(record.t_event),
+        why=why[:_MAX_TEXT],
+        layer="records",
+        room=record.place or "",
+    )

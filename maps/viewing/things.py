@@ -1,0 +1,60 @@
+"""What the maps believe to be where, as things to look at."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embmem.maps.objects import ObjectMemory
+from embmem.protocols import Layer
+from embmem.records import Hit, Query
+from embmem.viewing.scene import Thing
+
+
+def things_of(layers: list[Layer], most: int) -> tuple[list[Thing], str]:
+    """(things of the layers that name any, surest first, what was left out): at most `most`."""
+    things: list[Thing] = []
+    n = 0
+    for layer in layers:
+        if isinstance(layer, ObjectMemory):
+            n += len(layer)
+            things += _remembered(layer, most)
+        else:
+            named = [hit for hit in layer.query(Query(k=most)) if hit.entity and hit.position is not None]
+            n += len(named)
+            things += [_hit(layer.kind, i, hit) for i, hit in enumerate(named)]
+    things.sort(key=lambda thing: -thing.confidence)  # stable
+    shown = things[:most]
+    return shown, f"{len(shown):,} of {n:,} things are shown, the surest." if n > len(shown) else ""
+
+
+def _remembered(objects: ObjectMemory, most: int) -> list[Thing]:
+    rows = objects.things()
+    rows = rows[np.lexsort((rows["id"], -rows["confidence"]))][:most]
+    return [
+        Thing(
+            id=f"{objects.kind} {row['id']}",
+            name=objects.categories[row["category"]],
+            position=row["position"].copy(),
+            confidence=float(row["confidence"]),
+            first_seen=float(row["first_seen"]),
+            last_seen=float(row["last_seen"]),
+            why=f"seen {row['times_seen']:,} times, missed {row['times_missed']:,} times",
+            layer=objects.kind,
+            box=row["box"].copy(),
+        )
+        for row in rows
+    ]
+
+
+def _hit(kind: str, number: int, hit: Hit) -> Thing:
+    confidence = hit.detail.get("confidence", hit.score)
+    return Thing(
+        id=f"{kind} {int(hit.detail.get('id', number))}",
+        name=hit.entity or "",
+        position=np.asarray(hit.position, dtype=np.float64),
+        confidence=float(np.clip(confidence, 0.0, 1.0)) if np.isfinite(confidence) else 0.0,
+        first_seen=float(hit.detail.get("first_seen", hit.stamp)),
+        last_seen=float(hit.stamp),
+        why=hit.why,
+        layer=kind,
+    )
