@@ -21,7 +21,7 @@ from embmem.cli.words import as_overrides
 from embmem.errors import EmbmemError
 
 COMMANDS = (
-    "eval", "episodes", "record", "build", "query", "export", "house", "stats", "diff", "correct", "purge",
+    "eval", "episodes", "record", "build", "query", "facts", "export", "house", "stats", "diff", "correct", "purge",
     "verify", "recover", "compact", "backup", "merge", "sync", "view",
 )  # fmt: skip
 ABOUT = """embmem: spatial memory for robots and simulated agents
@@ -31,6 +31,7 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   embmem record   walk through a procedural house and record what the camera sees
   embmem build    turn an RGB-D recording into a saved map
   embmem query    ask a saved map
+  embmem facts    what is said of things: what holds, held, and was believed to hold
   embmem export   write a saved map as PLY, map_server grid and picture
   embmem view     look at a memory in a browser or in Rerun
   embmem house    write a procedural house as glTF with its semantic table

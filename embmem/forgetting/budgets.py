@@ -17,7 +17,8 @@ from embmem.store import RecordStore
 from embmem.store.purge import remove_records
 from embmem.store.schema import Connection
 
-PROTECTED = ("withdrawal", "correction", "purge")  # what tells of what is not believed any more, or not there
+# What tells of what is not believed any more, or not there; without one fact another would seem to hold.
+PROTECTED = ("withdrawal", "correction", "purge", "fact", "retraction")
 SLACK = 0.9  # of the budget is left when room was made
 _ROUNDS = 3
 _MOST_LOOKS = 256 << 20  # bytes of embeddings that are looked at; where there are more, places and times decide
