@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int32
 from numba import njit
 
 from embmem.observation import Observation
@@ -24,9 +24,21 @@ class Segments:
     box: Float[np.ndarray, "n 2 3"]  # [m] their 5th and 95th percentile along each axis
     distance: Float[np.ndarray, " n"]  # [m] of the position from the camera
     is_cut: Bool[np.ndarray, " n"]  # touches the border of the image
+    number: Int[np.ndarray, " n"]  # in the instance image; that of the connected region without one
+    row_of: Int[np.ndarray, " ids"]  # index here by the ids of `image`, -1 = none
+    image: Int32[np.ndarray, "h w"]  # ids of all segments of the frame
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def ordered(self, order: Int[np.ndarray, " n"]) -> Segments:
+        """The same segments in another order."""
+        place = np.empty(len(order) + 1, dtype=np.int64)
+        place[order], place[-1] = np.arange(len(order)), -1
+        label, position, box, distance, is_cut, number = (
+            getattr(self, name)[order] for name in ("label", "position", "box", "distance", "is_cut", "number")
+        )
+        return Segments(label, position, box, distance, is_cut, number, place[self.row_of], self.image)
 
 
 def find_segments(
@@ -45,7 +57,8 @@ def find_segments(
     if depth is None or semantic is None or not is_wanted.any():
         return _no_segments()
     semantic = np.ascontiguousarray(semantic, dtype=np.int32)
-    ids, n_ids = _segment_ids(observation.instance, semantic)
+    ids, names = _segment_ids(observation.instance, semantic)
+    n_ids = len(names)
     depth = np.ascontiguousarray(depth, dtype=np.float32)
     label, count, is_cut = _vote(ids, semantic, depth, n_ids, is_wanted, float(max_range))
     chosen = np.flatnonzero(count >= min_pixels)
@@ -59,16 +72,18 @@ def find_segments(
     samples, n_samples = _sample(ids, semantic, depth, row_of, (label, count), focal, T, float(max_range))
     position, box = _medians(samples, n_samples)
     distance = np.linalg.norm(position - T[:3, 3], axis=1)
-    return Segments(label[chosen], position, box, distance, is_cut[chosen])
+    return Segments(label[chosen], position, box, distance, is_cut[chosen], names[chosen], row_of, ids)
 
 
 def _no_segments() -> Segments:
     nothing = np.zeros(0, dtype=np.int64)
-    return Segments(nothing, np.zeros((0, 3)), np.zeros((0, 2, 3)), np.zeros(0), nothing.astype(np.bool_))
+    image = np.zeros((0, 0), dtype=np.int32)
+    no_box = np.zeros((0, 2, 3))
+    return Segments(nothing, no_box[:, 0], no_box, np.zeros(0), nothing.astype(np.bool_), nothing, nothing, image)
 
 
-def _segment_ids(instance: np.ndarray | None, semantic: np.ndarray) -> tuple[np.ndarray, int]:
-    """(image of segment numbers with 0 = none, one more than the highest)."""
+def _segment_ids(instance: np.ndarray | None, semantic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(image of ids with 0 = none, number of each id in the instance image)."""
     if instance is None:
         ids = _regions(semantic)
     elif instance.size and instance.min() >= 0 and instance.max() < _DENSE_IDS:
@@ -79,7 +94,8 @@ def _segment_ids(instance: np.ndarray | None, semantic: np.ndarray) -> tuple[np.
         order = np.where(np.arange(len(names)) < zero, np.arange(len(names)) + 1, np.arange(len(names)))
         order[zero] = 0
         ids = order[inverse[:-1]].reshape(instance.shape).astype(np.int32)
-    return ids, int(ids.max(initial=0)) + 1
+        return ids, names[np.argsort(order)].astype(np.int64)
+    return ids, np.arange(int(ids.max(initial=0)) + 1)
 
 
 @no_type_check

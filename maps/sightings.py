@@ -49,7 +49,8 @@ def absorb_duplicates(rows: np.ndarray, seen: Int[np.ndarray, " n"]) -> Bool[np.
     of = duplicates(shapes(rows), is_seen, _INSIDE)
     other = np.flatnonzero(of >= 0)
     if len(other):
-        np.minimum.at(rows["first_seen"], of[other], rows["first_seen"][other])
+        for name in ("first_seen", "here_since"):
+            np.minimum.at(rows[name], of[other], rows[name][other])
         np.add.at(rows["times_seen"], of[other], rows["times_seen"][other])
         np.minimum.at(rows["box"][:, 0], of[other], rows["box"][other, 0])
         np.maximum.at(rows["box"][:, 1], of[other], rows["box"][other, 1])
@@ -62,8 +63,8 @@ def new_rows(segments: Segments, columns: Int[np.ndarray, " n"], *, stamp: float
     rows["position"] = segments.position[columns]
     rows["box"] = segments.box[columns]
     rows["weight"] = _weight(segments)[columns]
-    rows["first_seen"] = rows["last_seen"] = stamp
-    rows["times_seen"] = 1
+    rows["first_seen"] = rows["here_since"] = rows["last_seen"] = stamp
+    rows["times_seen"] = rows["lead"] = 1
     return rows
 
 
