@@ -78,7 +78,7 @@ def shown(frames: list[Observation], label: int, resolution: float) -> set[tuple
 
 def test_the_plane_of_a_category_is_the_projection_of_its_pixels() -> None:
     frames = list(walk(24))
-    semantic = SemanticMap(min_votes=1)
+    semantic = SemanticMap(min_votes=1, min_cells=1, min_voxels=1)
     for frame in frames:
         semantic.observe(frame)
     planes = semantic.channels(["mug", "wall"])

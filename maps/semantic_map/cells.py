@@ -29,6 +29,7 @@ class LabelCells:
     low: Float[np.ndarray, " n"]  # [m] bottom of the lowest of these voxels
     top: Float[np.ndarray, " n"]  # [m] top of the highest
     share: Float[np.ndarray, " n"]  # mean share of the votes that went to the category, in (0, 1]
+    votes: Int[np.ndarray, " n"]  # most frames that showed the category in one of these voxels
     stamp: Float[np.ndarray, " n"]  # [s] when one of the voxels was last measured
 
     def __len__(self) -> int:
@@ -41,11 +42,10 @@ def label_cells(
     *,
     z_min: float,
     z_max: float,
-    min_votes: int = 1,
 ) -> LabelCells:
     """The cells of the wanted categories between two heights [m], which are rounded to whole voxels.
 
-    A voxel counts for the label with most votes, of equals the lower number, if it has at least `min_votes`.
+    A voxel counts for the label with most votes, of equals the lower number.
 
     Raises:
         ValueError: if the map keeps no labels.
@@ -62,9 +62,9 @@ def label_cells(
     source = (coordinates, rows, pool.cells, channels["labels"], channels["seen"])
     found = np.empty((0, len(_COLUMNS)), dtype=np.int32)
     seen = np.empty(0, dtype=np.float32)
-    n = _surface_voxels(*source, wanted, (low, high, min_votes), found, seen)
+    n = _surface_voxels(*source, wanted, (low, high), found, seen)
     found, seen = np.empty((n, len(_COLUMNS)), dtype=np.int32), np.empty(n, dtype=np.float32)
-    _surface_voxels(*source, wanted, (low, high, min_votes), found, seen)
+    _surface_voxels(*source, wanted, (low, high), found, seen)
     return _by_cell(found, seen.astype(np.float64) + (voxels.epoch - 1.0), resolution)
 
 
@@ -79,7 +79,7 @@ def _by_cell(found: np.ndarray, stamps: np.ndarray, resolution: float) -> LabelC
     if len(first) == 0:
         nothing = np.zeros(0, dtype=np.int64)
         empty = np.zeros(0)
-        return LabelCells(resolution, nothing, np.zeros((0, 2), np.int64), nothing, empty, empty, empty, empty)
+        return LabelCells(resolution, nothing, np.zeros((0, 2), np.int64), nothing, empty, empty, empty, nothing, empty)
     n_voxels = np.diff(np.append(first, len(x)))
     share = np.add.reduceat((votes / np.maximum(total, 1))[order], first) / n_voxels
     return LabelCells(
@@ -90,6 +90,7 @@ def _by_cell(found: np.ndarray, stamps: np.ndarray, resolution: float) -> LabelC
         np.minimum.reduceat(z, first) * resolution,
         (np.maximum.reduceat(z, first) + 1) * resolution,
         share,
+        np.maximum.reduceat(votes[order], first),
         np.maximum.reduceat(stamps[order], first),
     )
 
@@ -98,7 +99,7 @@ def _by_cell(found: np.ndarray, stamps: np.ndarray, resolution: float) -> LabelC
 @njit(cache=True)
 def _surface_voxels(coordinates, rows, cells, labels, seen, is_wanted, limits, found, stamps):
     """How many occupied voxels have a wanted label; they are written to `found`, `stamps` unless these are empty."""
-    low, high, min_votes = limits
+    low, high = limits
     n = 0
     for i in range(len(rows)):
         row = rows[i]
@@ -114,7 +115,7 @@ def _surface_voxels(coordinates, rows, cells, labels, seen, is_wanted, limits, f
                 total += count
                 if count > votes or (count == votes and count > 0 and label < best):
                     best, votes = label, count
-            if votes < min_votes or not is_wanted[best]:
+            if votes == 0 or not is_wanted[best]:
                 continue
             if len(found) > 0:
                 found[n, 0] = coordinates[row, 0] * SIDE + cell // (SIDE * SIDE)

@@ -82,7 +82,7 @@ class SemanticMap:
             bridge: [m] that a thing may go on through cells that nobody looked into.
             min_cells: fewer are no thing.
             min_voxels: fewer are no thing.
-            min_votes: frames that must have shown a label in a voxel.
+            min_votes: frames that must have shown one of its voxels: a detector's slip is no thing.
             background: labels that are no things.
         """
         self.voxels = VoxelMap(0.05, payload=Payload(("labels", "seen"))) if voxels is None else voxels
@@ -140,22 +140,14 @@ class SemanticMap:
         """The cells of these categories, by default of all that are no background."""
         wanted = set(self.categories() if names is None else names)
         is_wanted = np.array([name in wanted for name in self._payload().names], dtype=np.bool_)
-        heights = {"z_min": self._floor(), "z_max": self.ceiling, "min_votes": self.min_votes}
-        return label_cells(self.voxels, is_wanted, **heights)  # type: ignore[arg-type]
+        lowest = -self.resolution  # a voxel under the floor, so that a carpet is a thing
+        return label_cells(self.voxels, is_wanted, z_min=lowest, z_max=self.ceiling)
 
     def things(self) -> list[Thing]:
         """The things on the map, in order of category, then from the lowest y and x up."""
         revision = self.voxels.blocks.revision
         if self._things is None or self._things[0] != revision:
-            found = find_things(
-                self.cells(),
-                self._payload().names,
-                gap=self.gap,
-                min_cells=self.min_cells,
-                min_voxels=self.min_voxels,
-                hidden=self._hidden(),
-            )
-            self._things = (revision, found)
+            self._things = (revision, self._find(self.cells()))
         return list(self._things[1])
 
     def channels(self, names: Sequence[str] | None = None) -> Channels:
@@ -166,13 +158,11 @@ class SemanticMap:
         planes[0], planes[1] = grid.cells == OCCUPIED, grid.cells != UNSEEN
         if grid.cells.size:
             self._draw_agent(grid, planes[2], planes[3])
-        cells = self.cells(chosen)
-        rows = np.round(grid.origin / self.resolution).astype(np.int64)
-        at = cells.xy - rows
-        plane_of = {name: len(PLANES) + i for i, name in enumerate(chosen)}
-        numbers = np.array([plane_of.get(name, -1) for name in self._payload().names], dtype=np.int64)
-        is_in = grid.contains(at[:, ::-1])  # what only hangs over unseen floor may lie outside
-        planes[numbers[cells.category[is_in]], at[is_in, 1], at[is_in, 0]] = 1
+        corner = np.round(grid.origin / self.resolution).astype(np.int64)
+        for thing in self.things() if names is None else self._find(self.cells(chosen)):
+            at = thing.cells[:, ::-1] - corner[::-1]
+            at = at[grid.contains(at)]  # what hangs over unseen floor may lie outside
+            planes[len(PLANES) + chosen.index(thing.category), at[:, 0], at[:, 1]] = 1
         return Channels(grid.origin, self.resolution, (*PLANES, *chosen), planes)
 
     def query(self, query: Query) -> list[Hit]:
@@ -281,9 +271,9 @@ class SemanticMap:
         corner = np.round(grid.origin / self.resolution).astype(np.int64)
         return Hidden(grid.cells == UNSEEN, corner, round(self.bridge / self.resolution))
 
-    def _floor(self) -> float:
-        """[m] below which nothing is labelled: a voxel under the floor, so that a carpet is a thing."""
-        return -self.resolution
+    def _find(self, cells: LabelCells) -> list[Thing]:
+        least = {"min_cells": self.min_cells, "min_voxels": self.min_voxels, "min_votes": self.min_votes}
+        return find_things(cells, self._payload().names, gap=self.gap, hidden=self._hidden(), **least)
 
     def _grid_bytes(self) -> float:
         return float(self._builder.grid.cells.nbytes + self._low_builder.grid.cells.nbytes)

@@ -65,6 +65,7 @@ def find_things(
     gap: int = 1,
     min_cells: int = 2,
     min_voxels: int = 3,
+    min_votes: int = 1,
     hidden: Hidden | None = None,
 ) -> list[Thing]:
     """The things on the map, in order of category, then from the lowest y and x up.
@@ -78,6 +79,7 @@ def find_things(
         gap: cells that may be missing between two parts of one thing.
         min_cells: fewer are no thing.
         min_voxels: fewer are no thing.
+        min_votes: frames that must have shown one of its voxels: a detector's slip is no thing.
         hidden: where nobody looked.
     """
     starts = np.flatnonzero(np.diff(cells.category, prepend=-1))
@@ -87,7 +89,8 @@ def find_things(
         piece = components(cells.xy[start:end], gap, hidden)
         for number in range(int(piece.max(initial=-1)) + 1):
             at = start + np.flatnonzero(piece == number)
-            if len(at) >= min_cells and cells.n_voxels[at].sum() >= min_voxels:
+            is_large = len(at) >= min_cells and cells.n_voxels[at].sum() >= min_voxels
+            if is_large and cells.votes[at].max() >= min_votes:
                 things.append(_thing(cells, at, names[int(cells.category[start])]))
     return things
 
