@@ -12,6 +12,7 @@ between those that it belongs between, and ends at once where the next begins.
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -29,7 +30,7 @@ class FactIndex:
 
     def __init__(self) -> None:
         self.columns = Columns()
-        self.invalid_at: list[float] = []  # by row, as believed now; NaN for what is not believed
+        self.invalid_at = array("d")  # by row, as believed now; NaN for what is not believed
         self._lines: dict[Key, Line] = {}  # assertions
         self._retractions: dict[Key, Line] = {}
         self._retracted: set[tuple[int, int]] = set()  # subjects and predicates that have retractions
@@ -42,8 +43,11 @@ class FactIndex:
         """Take a statement, and close what it contradicts; returns how many intervals that touched, its own too."""
         row = self.columns.append(said)
         self.invalid_at.append(math.nan)
-        self._line_for(row).add(row, self.columns)
-        return self._settle(row)
+        line = self._line_for(row)
+        at = line.add(row, self.columns)
+        if said.kind == RETRACTION or (self.columns.subjects[row], self.columns.predicates[row]) in self._retracted:
+            return self._settle(row)
+        return self._settle_at(line, at)
 
     def add_all(self, said: Sequence[Said]) -> None:
         """Take many statements: one by one, or by a full resolve where they are many beside those that are here."""
@@ -122,26 +126,24 @@ class FactIndex:
 
     def keys(self, subject: str | None, predicate: str | None, what: str | None) -> list[Key]:
         """The lines in which something is said of a subject, with a predicate, about an object or value."""
-        c = self.columns
-        codes = [None if name is None else c.known(name) for name in (subject, predicate, what)]
-        if any(code is None and name is not None for code, name in zip(codes, (subject, predicate, what), strict=True)):
+        known = self.columns.known
+        s, p, w = known(subject), known(predicate), known(what)
+        if -1 in (s, p, w):
             return []
-        s, p, w = codes
-        if s is not None:
+        if s and p and not w:
+            one = [(s, p, 0)] if (s, p, 0) in self._lines else []
+            return [*one, *self._many.get((s, p), ())]
+        if s:
             found: Iterable[Key] = self._by_subject.get(s, ())
-        elif w is not None:
+        elif w:
             found = self._by_what.get(w, ())
         else:
-            found = self._lines if p is None else self._by_predicate.get(p, ())
-        return [
-            key
-            for key in found
-            if (p is None or key[1] == p) and (w is None or key[2] == w or key in self._by_what.get(w, ()))
-        ]
+            found = self._by_predicate.get(p, ()) if p else self._lines
+        return [key for key in found if (not p or key[1] == p) and (not w or key in self._by_what.get(w, ()))]
 
     def is_many(self, predicate: str) -> bool | None:
         """Whether many may hold beside each other; None if nothing was asserted with it."""
-        lines = self._by_predicate.get(self.columns.known(predicate) or 0)
+        lines = self._by_predicate.get(self.columns.known(predicate))
         return bool(lines[0][2]) if lines else None
 
     def _line_for(self, row: int) -> Line:
@@ -160,6 +162,17 @@ class FactIndex:
             if kind == ONE_OF_MANY:
                 self._many.setdefault((s, p), []).append(key)
         return line
+
+    def _settle_at(self, line: Line, at: int) -> int:
+        """What `_settle` does for a new assertion where nothing is retracted: only its neighbours matter."""
+        c, row = self.columns, line.rows[at]
+        following, before = line.first_believed(at + 1, math.inf, c), line.last_believed(at, math.inf, c)
+        self.invalid_at[row] = c.ends[row] if following is None else min(c.ends[row], line.times[following])
+        if before is None:
+            return 1
+        closed = line.rows[before]
+        self.invalid_at[closed] = min(c.ends[closed], c.starts[row])
+        return 2
 
     def _settle(self, row: int) -> int:
         """Bring the intervals up to date that a row bears on, after it came or went."""
@@ -202,17 +215,17 @@ class FactIndex:
         c = self.columns
         if c.spell(row, math.inf) is None:
             return math.nan
-        return self._closed(row, self._rivals(row), math.inf)
+        line = self._lines[(c.subjects[row], c.predicates[row], c.whats[row] if c.kinds[row] == ONE_OF_MANY else 0)]
+        return self._closed(row, self._rivals(row, (line, line.after(row, c))), math.inf)
 
-    def _rivals(self, row: int) -> list[tuple[Line, int]]:
-        """Lines that may close a row, and where in them what comes after it begins."""
+    def _rivals(self, row: int, own: tuple[Line, int]) -> list[tuple[Line, int]]:
+        """Lines that may close a row, and where in them what comes after it begins; `own` is the first of them."""
         c = self.columns
-        s, p, w, kind = c.subjects[row], c.predicates[row], c.whats[row], c.kinds[row]
-        own = self._lines[(s, p, w if kind == ONE_OF_MANY else 0)]
+        s, p, w = c.subjects[row], c.predicates[row], c.whats[row]
         if (s, p) not in self._retracted:
-            return [(own, own.after(row, c))]
-        lines = (own, self._retractions.get((s, p, w)), self._retractions.get((s, p, 0)))
-        return [(line, line.after(row, c)) for line in lines if line is not None]
+            return [own]
+        lines = (self._retractions.get((s, p, w)), self._retractions.get((s, p, 0)))
+        return [own, *((line, line.after(row, c)) for line in lines if line is not None)]
 
     def _closed(self, row: int, rivals: Iterable[tuple[Line, int]], t: float) -> float:
         """Where a row's interval ends as believed at a time."""
@@ -242,17 +255,18 @@ class FactIndex:
         spell = c.spell(row, t)
         if spell is None:
             raise ValueError(f"record {c.ids[row]} is not believed at {t}")
-        rivals = [(line, at + 1), *self._rivals(row)[1:]]
+        rivals = self._rivals(row, (line, at + 1))
         closed = self._closed(row, rivals, t)
         closing: list[Spell] = []
-        for other, start in rivals:
-            low = bisect_left(other.times, closed, start)
-            spell = other.narrowed(start, low, t, spell, c)
-            if closed < c.ends[row]:
+        for other, first in rivals:
+            if first < len(other.times) and other.times[first] <= closed:
+                low = bisect_left(other.times, closed, first)
+                if low > first:
+                    spell = other.narrowed(first, low, t, spell, c)
                 high = bisect_right(other.times, closed, low)
                 closing += [s for i in range(low, high) for s in c.all_spells(other.rows[i])]
         if closed < c.ends[row]:
-            with_it = spell_at(united(closing), t) or spell
+            with_it = closing[0] if len(closing) == 1 else spell_at(united(closing), t) or spell
             spell = (max(spell[0], with_it[0]), min(spell[1], with_it[1]))
         return closed, *spell
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 
 import networkx as nx
 
@@ -25,8 +24,8 @@ def coalesced(facts: Iterable[Fact]) -> list[Fact]:
         before = open_ends.pop((about, fact.valid_at), None)
         merged = fact
         if before is not None:
-            merged = replace(
-                fact, valid_at=before.valid_at, created_at=min(before.created_at, fact.created_at),
+            merged = fact._replace(
+                valid_at=before.valid_at, created_at=min(before.created_at, fact.created_at),
                 expired_at=min(before.expired_at, fact.expired_at), ids=before.ids + fact.ids,
             )  # fmt: skip
         found[merged.ids[0]] = open_ends[(about, merged.invalid_at)] = merged

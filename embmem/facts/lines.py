@@ -73,9 +73,9 @@ class Columns:
             self.names.append(name)
         return found
 
-    def known(self, name: str) -> int | None:
-        """The number of a name, None if nothing was ever said with it."""
-        return self._codes.get(name)
+    def known(self, name: str | None) -> int:
+        """The number of a name: 0 of none, -1 of one that was never used."""
+        return self._codes.get(name, -1) if name else 0
 
     def key(self, row: int) -> tuple[Any, ...]:
         """What puts statements in order: the later one of two that contradict each other is right.
@@ -138,7 +138,8 @@ class Line:
     def last_believed(self, end: int, t: float, columns: Columns) -> int | None:
         """The position of the last row before `end` that is believed at a belief time."""
         for at in range(end - 1, max(end - 1 - _NEAR, -1), -1):
-            if columns.spell(self.rows[at], t) is not None:
+            row = self.rows[at]
+            if columns.created[row] <= t or columns.spell(row, t) is not None:
                 return at
         for high in range(end - _NEAR, 0, -_CHUNK):
             low = max(high - _CHUNK, 0)
@@ -151,7 +152,8 @@ class Line:
         """The position of the first row from `start` on that is believed at a belief time."""
         n = len(self.rows)
         for at in range(start, min(start + _NEAR, n)):
-            if columns.spell(self.rows[at], t) is not None:
+            row = self.rows[at]
+            if columns.created[row] <= t or columns.spell(row, t) is not None:
                 return at
         for low in range(start + _NEAR, n, _CHUNK):
             found = self._believed(low, min(low + _CHUNK, n), t, columns, last=False)
@@ -169,7 +171,12 @@ class Line:
         else:
             odd = range(start, end)
         for at in odd:
-            for begin, end_of in columns.all_spells(self.rows[at]):
+            row = self.rows[at]
+            created = columns.created[row]
+            if created > t:
+                b = min(b, created)
+                continue
+            for begin, end_of in columns.spells.get(row, ()):
                 if begin > t:
                     b = min(b, begin)
                 else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from embmem.records import Link, Record
 
@@ -71,8 +71,7 @@ class Statement:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     """What held from `valid_at` to `invalid_at`, as it was believed from `created_at` to `expired_at`.
 
     Ends are exclusive, inf is "until now". The four times are those of Zep (Rasmussen et al., arXiv 2501.13956,
