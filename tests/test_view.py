@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from view_scene import flat, thing
 from embmem.cli.main import main
 from embmem.errors import InputError
 from embmem.geometry import camera_pose
-from embmem.maps import DecayLayers, OccupancyGrid, VoxelMap, durable_memory, open_memory, spatial_memory
+from embmem.maps import DecayLayers, ObjectMemory, OccupancyGrid, VoxelMap, durable_memory, open_memory, spatial_memory
 from embmem.maps.viewing import scene_of
 from embmem.maps.voxels.formats.files import write_voxels
 from embmem.maps.voxels.formats.octomap_files import write_octomap
@@ -140,6 +141,22 @@ def test_voxels_are_coloured_by_what_the_map_keeps() -> None:
     plain.observe(next(walk()))
     with pytest.raises(ValueError, match="this map keeps no 'labels'"):
         scene_of(Memory([plain]), colour="label")
+
+
+def test_a_thing_is_shown_at_every_place_where_it_was(memory: Memory) -> None:
+    state = memory.layer(ObjectMemory).save()
+    places = np.array([[1.0, 1.0, 1.0], [2.0, 1.0, 1.0]])
+    left = {
+        "place_thing": np.zeros(2, dtype=np.int64), "place_position": places,
+        "place_box": np.stack([places, places], axis=1), "place_first_seen": np.array([-9.0, -5.0]),
+        "place_last_seen": np.array([-8.0, -4.0]), "first_seen": np.array([-9.0]),
+    }  # fmt: skip
+    (mug,) = scene_of(Memory([ObjectMemory.load(replace(state, arrays={**state.arrays, **left}))])).things
+    assert mug.moves is not None
+    np.testing.assert_array_equal(mug.moves[:, 0], [-9.0, -5.0, state.arrays["here_since"][0]])
+    np.testing.assert_array_equal(mug.moves[:, 1:], [*places, mug.position])
+    assert memory.layer(ObjectMemory).places_left().size == 0
+    assert scene_of(memory).things[0].moves is None
 
 
 def test_layers_that_decay_are_shown_both() -> None:

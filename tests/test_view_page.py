@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrom
 NAMES = "[...document.querySelectorAll('#list li:not([hidden]) .name')].map(e => e.textContent)"
 MATRIX = "new DOMMatrix(getComputedStyle(document.querySelector('#plan g')).transform)"  # metres to pixels
 FIRST_WHEN = "document.querySelector('#list li:not([hidden]) .when').textContent"
+# Chips of the layers roll sideways in their own row, so that the plan stays in sight.
 TOO_WIDE = "all => [...all].filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
 LEAST_CONTRAST = """all => {
     const linear = v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
@@ -89,6 +90,9 @@ def test_a_click_highlights_the_thing_on_the_plan_and_tells_what_is_known_of_it(
     dot = "document.querySelector('.thing[data-thing=\"0\"]')"
     assert page.run(f"{dot}.classList.contains('is-chosen')")
     assert page.run("document.querySelector('#list button').getAttribute('aria-expanded')") == "true"
+    assert (
+        page.run("document.getElementById('caption').textContent") == "kettle · 90 % · kitchen · last seen 50 s before"
+    )
     told = page.run("document.querySelector('#list dl').innerText")
     for text in (
         "90.0 %",
@@ -106,6 +110,7 @@ def test_a_click_highlights_the_thing_on_the_plan_and_tells_what_is_known_of_it(
     page.press("Escape")
     assert not page.run(f"{dot}.classList.contains('is-chosen')")
     assert page.run("document.querySelector('#list dl')") is None
+    assert page.run(caption) == ""
 
 
 def test_a_click_on_the_plan_opens_the_entry_in_the_list(page: Browser) -> None:
@@ -193,7 +198,7 @@ def test_the_keyboard_alone_finds_chooses_moves_and_zooms(page: Browser) -> None
     page.run("document.getElementById('plan').focus()")
     before = page.run(f"{MATRIX}.a")
     page.press("+")
-    assert page.run(f"{MATRIX}.a") == pytest.approx(1.4 * before)
+    assert page.run(f"{MATRIX}.a") == pytest.approx(1.4 * before, rel=1e-4)
     left = page.run(f"{MATRIX}.e")
     page.press("ArrowLeft")
     assert page.run(f"{MATRIX}.e") == pytest.approx(left + 60, abs=0.5)
@@ -228,7 +233,7 @@ def test_labels_of_an_attacker_are_text_and_nothing_runs(page: Browser, path: Pa
     assert page.run("document.scripts.length") == 2
     shown = page.run("document.querySelector('[aria-expanded=true] .name').textContent")
     assert shown == HOSTILE.replace("\u2028", "\ufffd")
-    assert page.run("document.querySelectorAll('.room-name')[1].textContent") == shown
+    assert page.run("document.querySelectorAll('.room-name')[1].textContent").startswith(shown[:20])
     assert HOSTILE[:9] in page.run("document.querySelector('.left-out').innerText")
     html = path.read_text("utf-8")
     assert html.count("</script>") == 2
@@ -255,7 +260,7 @@ def test_nothing_is_cut_off_in_any_window_or_light(page: Browser, width: int, he
     page.dim(is_dark)
     page.settle()
     page.wait(f"document.documentElement.scrollWidth <= {width}")
-    assert page.run(f"({TOO_WIDE})(document.querySelectorAll('main *:not(svg *)'))") == 0
+    assert page.run(f"({TOO_WIDE})(document.querySelectorAll('main *:not(svg *, .layers *)'))") == 0
     picture = cv2.imdecode(np.frombuffer(page.picture(), np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     assert (np.median(picture) < 60) == is_dark

@@ -78,7 +78,12 @@
     $("count").textContent = scene.things.length ? `${found.size.toLocaleString("en")} of ${scene.things.length.toLocaleString("en")} things` : "This memory names no things.";
     $("clock").textContent = scene.span ? clock(now) : "";
     slider.setAttribute("aria-valuetext", scene.span ? clock(now) : "");
+    caption(now);
     plan.at(now, known, found);
+  }
+  function caption(now) {
+    const thing = scene.things[chosen];
+    $("caption").textContent = thing ? [thing.name, `${Math.round(thing.sure * 100)} %`, thing.room, lastSeen(thing, now)].filter(Boolean).join(" · ") : "";
   }
   function choose(i, isFromPlan = false) {
     if (chosen >= 0) {
@@ -86,6 +91,7 @@
       items[chosen].firstChild.setAttribute("aria-expanded", "false");
     }
     chosen = i;
+    caption(moment());
     plan.choose(i);
     if (i < 0) return;
     items[i].append(details(scene.things[i]));

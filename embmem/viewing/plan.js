@@ -11,18 +11,20 @@ function makePlan(scene, svg, onPick) {
     return element;
   };
   const [left, bottom, right, top] = scene.extent;
+  svg.style.aspectRatio = Math.min(Math.max((right - left) / Math.max(top - bottom, 0.1), 0.9), 2.6);
   const view = {x: (left + right) / 2, y: (bottom + top) / 2, scale: 1, isFitted: true};
   const world = make("g", {}, svg);   // metres, y up
   const marks = make("g", {}, svg);   // pixels, so that dots and names keep their size
   const picture = make("image", {preserveAspectRatio: "none"}, world);
   const parts = {};                   // toggle -> elements
+  const short = (text, most) => text.length > most ? text.slice(0, most - 1) + "…" : text;
   const part = (name, ...elements) => (parts[name] = parts[name] || []).push(...elements);
 
   const ring = (xy) => "M" + Array.from({length: xy.length / 2}, (_, i) => `${xy[2 * i]},${xy[2 * i + 1]}`).join("L") + "Z";
   const rooms = scene.rooms.map((room) => {
     const area = make("path", {class: "room", d: room.rings.map(ring).join(""), "fill-rule": "evenodd"}, world);
     const name = make("text", {class: "room-name"}, marks);
-    name.textContent = room.name;
+    name.textContent = short(room.name, 28);
     part("rooms", area, name);
     return {room, area, name};
   });
@@ -98,7 +100,7 @@ function makePlan(scene, svg, onPick) {
   }
 
   const toPixels = (x, y) => [size.width / 2 + (x - view.x) * view.scale, size.height / 2 - (y - view.y) * view.scale];
-  let size = {width: 1, height: 1}, moment = Infinity, shown = null, chosen = -1;
+  let size = {width: 1, height: 1}, moment = Infinity, shown = null, chosen = -1, areRoomsShown = true;
 
   const isKnown = (since) => since === null || since <= moment;
   function place(i) { // where a thing was believed to be at the moment
@@ -137,7 +139,10 @@ function makePlan(scene, svg, onPick) {
   }
   function drawThings() {
     names.replaceChildren();
-    const taken = [];
+    const taken = areRoomsShown ? rooms.filter(({room}) => isKnown(room.since)).map(({room, name}) => {
+      const [x, y] = toPixels(...room.at), half = 3.9 * name.textContent.length;
+      return {x0: x - half, x1: x + half, y0: y - 12, y1: y + 5};
+    }) : [];
     const order = [...dots.keys()].sort((a, b) => (b === chosen) - (a === chosen)); // the chosen one gets its name first
     for (const i of order) {
       const thing = scene.things[i], dot = dots[i], isThere = shown === null || shown.known.has(i);
@@ -148,7 +153,7 @@ function makePlan(scene, svg, onPick) {
       dot.setAttribute("r", i === chosen ? 7 : 4.5);
       dot.setAttribute("class", `thing${thing.sure < 0.5 ? " is-doubted" : ""}${i === chosen ? " is-chosen" : ""}${isFound ? "" : " is-faded"}`);
       if (!isFound || x < 0 || y < 0 || x > size.width || y > size.height) continue;
-      const name = thing.name.length > 40 ? thing.name.slice(0, 39) + "…" : thing.name;
+      const name = short(thing.name, 40);
       const length = 6.3 * name.length, isLeft = x + 10 + length > size.width && x > 10 + length;
       const space = {x0: isLeft ? x - 10 - length : x - 5, x1: isLeft ? x + 5 : x + 10 + length, y0: y - 9, y1: y + 7};
       if (taken.some((t) => t.x0 < space.x1 && space.x0 < t.x1 && t.y0 < space.y1 && space.y0 < t.y1)) continue;
@@ -162,8 +167,9 @@ function makePlan(scene, svg, onPick) {
     moves.setAttribute("d", steps.length > 1 ? "M" + steps.map((move) => `${move[1]},${move[2]}`).join("L") : "");
   }
   function drawScale() {
-    let length = 10 ** Math.floor(Math.log10(120 / view.scale));
-    for (const factor of [5, 2]) if (length * factor * view.scale <= 120) { length *= factor; break; }
+    const longest = Math.min(120, size.width / 4);
+    let length = 10 ** Math.floor(Math.log10(longest / view.scale));
+    for (const factor of [5, 2]) if (length * factor * view.scale <= longest) { length *= factor; break; }
     document.getElementById("scale-bar").style.width = `${length * view.scale}px`;
     document.getElementById("scale-text").textContent = length >= 1 ? `${length} m` : `${Math.round(length * 100)} cm`;
   }
@@ -236,6 +242,9 @@ function makePlan(scene, svg, onPick) {
       const [x, y] = toPixels(...place(i));
       if (x < 30 || y < 30 || x > size.width - 30 || y > size.height - 30) { [view.x, view.y] = place(i); view.isFitted = false; redraw(); }
     },
-    toggle(name, isOn) { for (const element of parts[name] || []) element.style.display = isOn ? "" : "none"; },
+    toggle(name, isOn) {
+      for (const element of parts[name] || []) element.style.display = isOn ? "" : "none";
+      if (name === "rooms") { areRoomsShown = isOn; redraw(); }
+    },
   };
 }

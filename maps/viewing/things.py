@@ -30,6 +30,7 @@ def things_of(layers: list[Layer], most: int) -> tuple[list[Thing], str]:
 def _remembered(objects: ObjectMemory, most: int) -> list[Thing]:
     rows = objects.things()
     rows = rows[np.lexsort((rows["id"], -rows["confidence"]))][:most]
+    moves = _moves(rows, objects.places_left())
     return [
         Thing(
             id=f"{objects.kind} {row['id']}",
@@ -41,9 +42,21 @@ def _remembered(objects: ObjectMemory, most: int) -> list[Thing]:
             why=f"seen {row['times_seen']:,} times, missed {row['times_missed']:,} times",
             layer=objects.kind,
             box=row["box"].copy(),
+            moves=moves.get(int(row["id"])),
         )
         for row in rows
     ]
+
+
+def _moves(rows: np.ndarray, left: np.ndarray) -> dict[int, np.ndarray]:
+    """(k, 4) stamp [s] and position [m] of each place where a thing was, in order, for the things that have moved."""
+    left = left[np.isin(left["thing"], rows["id"])]
+    left = left[np.lexsort((left["first_seen"], left["thing"]))]
+    ids, first = np.unique(left["thing"], return_index=True)
+    then = np.column_stack([left["first_seen"], left["position"]])
+    now = {int(row["id"]): np.array([[row["here_since"], *row["position"]]]) for row in rows}
+    groups = np.split(then, first[1:]) if len(ids) else []
+    return {int(i): np.concatenate([group, now[int(i)]]) for i, group in zip(ids, groups, strict=True)}
 
 
 def _hit(kind: str, number: int, hit: Hit) -> Thing:
