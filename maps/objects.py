@@ -136,7 +136,7 @@ class ObjectMemory:
         """
         return operations.merge(self.table, self._log, (a, b), gate=self.gate)
 
-    def split(self, thing: int, at: Float[np.ndarray, "3"]) -> int:
+    def split(self, thing: int, at: np.ndarray) -> int:
         """Make what lay nearest to `at` [m] a thing of its own; returns the operation, for `undo`.
 
         That is a place that the thing has left, or a part of its box. The two will never be merged again.
