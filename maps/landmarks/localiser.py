@@ -1,0 +1,158 @@
+"""Where in the landmark graph the robot is: a discrete Bayes filter over its nodes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+from jaxtyping import Float, Int
+from numba import njit
+
+from embmem.maps.landmarks.descriptors import normalised
+from embmem.maps.landmarks.learning import cosines_with
+from embmem.maps.landmarks.tables import Tables
+
+
+class Estimate(NamedTuple):
+    """Where the robot is believed to be."""
+
+    id: int  # of the most probable landmark
+    probability: float
+    entropy: float  # of the belief, 0 = certain, 1 = no idea
+    expected_cosine: float  # of the last view under the belief before it; NaN before the first
+    is_lost: bool
+
+
+class Localiser:
+    """A histogram filter (Thrun, Burgard and Fox, Probabilistic Robotics, 2005, table 4.1) over landmarks.
+
+    Motion: from landmark i the robot is at i still, or at the end of an edge i -> j. With a displacement u in the map
+    frame the weight of an end at x_j is exp(-|x_j - x_i - u|^2 / 2 sigma^2); with a distance only, as after waking up
+    somewhere, it is exp(-(length_ij - u)^2 / 2 sigma^2), and exp(-u^2 / 2 sigma^2) for staying. Weights are
+    normalised for each i; with probability `kidnap` the robot is anywhere. A step should be about as long as an
+    edge: gather odometry until it is.
+
+    Views: a view whose descriptor has cosine c with the mean of a landmark has likelihood exp(kappa (c - 1)) there
+    (von Mises and Fisher).
+
+    The robot is lost while the entropy of the belief, in units of that of an even one, exceeds `max_entropy`, or the
+    mean cosine of the views, expected before each and averaged over about 1 / `forgetting` of them, is below
+    `min_cosine`: what is seen is not what the map holds, however sure the belief is.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        *,
+        sigma: float = 0.5,
+        kappa: float = 20.0,
+        kidnap: float = 0.01,
+        max_entropy: float = 0.5,
+        min_cosine: float = 0.5,
+        forgetting: float = 0.3,
+    ) -> None:
+        """A filter that has no idea yet, over the living rows as they are now.
+
+        Args:
+            tables: of the graph.
+            sigma: standard deviation [m] of a step.
+            kappa: concentration of the views.
+            kidnap: probability of being put anywhere, a step.
+            max_entropy: share of the entropy of an even belief above which the robot is lost.
+            min_cosine: mean expected cosine below which it is.
+            forgetting: weight of the last view in that mean.
+        """
+        if not (sigma > 0 and kappa > 0 and 0 < kidnap < 1 and 0 < forgetting <= 1):
+            raise ValueError(f"need sigma, kappa > 0, 0 < kidnap < 1, 0 < forgetting <= 1, got {sigma, kappa, kidnap}")
+        rows = np.flatnonzero(tables.nodes["is_alive"])
+        if len(rows) == 0:
+            raise ValueError("there are no landmarks to be at")
+        self.sigma, self.kappa, self.kidnap = sigma, kappa, kidnap
+        self.max_entropy, self.min_cosine, self.forgetting = max_entropy, min_cosine, forgetting
+        self.ids = tables.ids[rows].copy()
+        self._positions = np.ascontiguousarray(tables.nodes["position"][rows])
+        self._descriptors = tables.descriptors[rows].copy()
+        row_of = np.full(tables.n_nodes, -1, dtype=np.int32)
+        row_of[rows] = np.arange(len(rows))
+        edges = tables.edges[tables.edges["is_alive"]]
+        edges = edges[np.lexsort((edges["target"], edges["source"]))]
+        self._sources, self._targets = row_of[edges["source"]], row_of[edges["target"]]
+        self._lengths = np.ascontiguousarray(edges["length"])
+        self._first = np.searchsorted(self._sources, np.arange(len(rows) + 1))
+        self.belief = np.full(len(rows), 1.0 / len(rows))  # (n,) by row of `ids`
+        self._seen = float(np.nan)
+
+    def move(self, displacement: Float[np.ndarray, "3"] | float) -> None:
+        """Take in odometry: a displacement [m] in the map frame, or how far it went.
+
+        Raises:
+            ValueError: if it is not finite, or a distance is negative.
+        """
+        step = np.atleast_1d(np.asarray(displacement, dtype=np.float64))
+        if not np.isfinite(step).all() or (len(step) == 1 and step[0] < 0):
+            raise ValueError(f"a displacement must be finite and a distance not negative, got {displacement}")
+        graph = (self._first, self._targets, self._lengths, self._positions)
+        moved = _spread(graph, self.belief, step, 0.5 / self.sigma**2)
+        self.belief = (1.0 - self.kidnap) * moved + self.kidnap / len(moved)
+
+    def see(self, descriptor: Float[np.ndarray, " d"]) -> Estimate:
+        """Take in a view and say where the robot is now.
+
+        Raises:
+            ValueError: if the descriptor is zero, not finite or of another length than those of the graph.
+        """
+        if len(descriptor) != self._descriptors.shape[1]:
+            raise ValueError(f"descriptors have {self._descriptors.shape[1]} numbers here, got {len(descriptor)}")
+        cosines = cosines_with(self._descriptors, normalised(descriptor[None])[0])
+        expected = float(self.belief @ cosines)
+        weight = 1.0 if np.isnan(self._seen) else self.forgetting
+        self._seen = expected if weight == 1.0 else (1.0 - weight) * self._seen + weight * expected
+        belief = self.belief * np.exp(self.kappa * (cosines - cosines.max()))
+        self.belief = belief / belief.sum()
+        return self.estimate()
+
+    def estimate(self) -> Estimate:
+        """Where the robot is believed to be; the lower id of a tie."""
+        best, entropy = int(np.argmax(self.belief)), self.entropy()
+        is_lost = entropy > self.max_entropy or self._seen < self.min_cosine
+        return Estimate(int(self.ids[best]), float(self.belief[best]), entropy, self._seen, bool(is_lost))
+
+    def most_probable(self, k: int) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+        """(ids, probabilities) of the k most probable landmarks, best first."""
+        order = np.lexsort((self.ids, -self.belief))[:k]
+        return self.ids[order], self.belief[order]
+
+    def entropy(self) -> float:
+        """Entropy of the belief over that of an even one, in [0, 1]; 0 where there is one landmark only."""
+        if len(self.belief) == 1:
+            return 0.0
+        p = self.belief[self.belief > 0]
+        return float(np.clip(-(p * np.log(p)).sum() / np.log(len(self.belief)), 0.0, 1.0))
+
+
+@no_type_check
+@njit(cache=True)
+def _spread(graph, belief, step, precision):
+    """The belief after a step of one number, a distance, or of three."""
+    first, targets, lengths, positions = graph
+    moved = np.zeros(len(belief))
+    for i in range(len(belief)):
+        if belief[i] == 0.0:
+            continue
+        n = first[i + 1] - first[i]
+        errors = np.empty(n + 1)
+        for k in range(n + 1):
+            errors[k] = 0.0
+            if len(step) == 1:
+                errors[k] = (step[0] - (lengths[first[i] + k] if k < n else 0.0)) ** 2
+            else:
+                for axis in range(3):
+                    there = positions[targets[first[i] + k], axis] - positions[i, axis] if k < n else 0.0
+                    errors[k] += (there - step[axis]) ** 2
+        least = errors.min()
+        weights = np.exp(-precision * (errors - least))
+        weights *= belief[i] / weights.sum()
+        moved[i] += weights[n]
+        for k in range(n):
+            moved[targets[first[i] + k]] += weights[k]
+    return moved
