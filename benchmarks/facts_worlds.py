@@ -115,7 +115,8 @@ class SqlIntervals:
     def at(self, subject: str, predicate: str, t: float, belief: float) -> str | None:
         """What held at a time, as it was believed at another."""
         row = self._db.execute(
-            "SELECT object, valid_at, invalid_at, created_at, expired_at FROM edges WHERE subject = ? AND predicate = ? AND valid_at <= ? AND invalid_at > ?"
+            "SELECT object, valid_at, invalid_at, created_at, expired_at FROM edges WHERE subject = ? AND predicate = ?"
+            " AND valid_at <= ? AND invalid_at > ?"
             " AND created_at <= ? AND expired_at > ?",
             (subject, predicate, t, t, belief, belief),
         ).fetchone()

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,13 +136,13 @@ def written(stream: list[Told], *, ask_after: int = -1) -> FactMemory:
 def test_both_clocks_at_once_equal_a_full_resolve(stream: list[Told], ask_after: int) -> None:
     facts = written(stream, ask_after=ask_after)
     history = facts.history()
-    for belief_time in (*map(float, range(10)), INF):
+    for belief_time in (0.0, 1.0, 3.0, 4.0, 6.0, 8.0, INF):
         said = [told.statement for i, told in enumerate(stream) if believed(stream, i, belief_time) and told.statement]
         expected = resolved(said)
         assert {rectangle(f) for f in facts.history(belief_time=belief_time)} == expected
         versions = [f for f in history if covers(f.created_at, f.expired_at, belief_time)]
         assert {rectangle(f) for f in versions} == expected
-        for event_time in (*map(float, range(-1, 13)), INF):
+        for event_time in (-1.0, 0.0, 1.5, 2.0, 4.0, 5.0, 7.0, 9.0, INF):
             found = facts.facts(event_time=event_time, belief_time=belief_time)
             assert {rectangle(f) for f in found} == {r for r in expected if covers(r[3], r[4], event_time)}
             assert set(found) <= set(versions)
@@ -180,6 +181,28 @@ def test_a_local_update_leaves_what_a_full_resolve_leaves(stream: list[Told], sp
     index = whole._index
     held = zip(index.columns.ids, index.columns.kinds, index.columns.starts, index.invalid_at, strict=True)
     assert {(i, end) for i, kind, start, end in held if kind and end > start} == said
+
+
+def test_a_long_story_of_one_thing_is_told_as_a_full_resolve_tells_it() -> None:
+    rng = np.random.default_rng(0)
+    stream = [
+        Told({"subject": "mug", "predicate": "in", "object": f"room-{i % 9}", "valid_at": float(t)}, float(i))
+        for i, t in enumerate(rng.integers(0, 300, 400))
+    ]
+    withdrawn = rng.choice(400, 60, replace=False) + 1
+    stream += [Told(None, float(500 + j), (Link("withdraws", int(i)),)) for j, i in enumerate(withdrawn)]
+    facts = written(stream)
+    for t, belief_time in zip(rng.uniform(0, 310, 60), rng.uniform(0, 600, 60), strict=True):
+        said = [told.statement for i, told in enumerate(stream) if believed(stream, i, belief_time) and told.statement]
+        expected = {r for r in resolved(said) if covers(r[3], r[4], t)}
+        found = facts.facts("mug", event_time=float(t), belief_time=float(belief_time))
+        assert {rectangle(f) for f in found} == expected
+        for fact in found:
+            assert fact in facts.history(belief_time=(fact.created_at + min(fact.expired_at, 700.0)) / 2.0)
+    versions = facts.history()
+    for belief_time in (17.0, 399.0, 520.0, INF):
+        now = facts.history(belief_time=belief_time)
+        assert set(now) == {f for f in versions if covers(f.created_at, f.expired_at, belief_time)}
 
 
 def test_a_late_fact_is_inserted_already_closed() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from embmem.facts.belief import Spell, spell_at
 
-_NEAR = 6  # rows that are looked at one by one before whole chunks are
+_NEAR = 32  # rows that are looked at one by one before whole chunks are
 _CHUNK = 4096
 
 
@@ -164,7 +164,7 @@ class Line:
     def narrowed(self, start: int, end: int, t: float, window: Spell, columns: Columns) -> Spell:
         """The part around `t` of a spell in which none of the rows, not believed at `t`, is believed."""
         a, b = window
-        if end - start > 4 * _NEAR:
+        if end - start > _NEAR:
             created = self._created(start, end, columns)
             b = min(b, float(np.min(created, initial=b, where=created > t)))
             odd: Any = (start + np.flatnonzero(np.isnan(created))).tolist()
