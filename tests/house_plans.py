@@ -9,7 +9,7 @@ from embmem.maps.scene_graph.rooms import RoomMap
 from embmem.sim_envs.house import House
 
 
-def house_grid(house: House, resolution: float = 0.05, band: tuple[float, float] = (1.5, 1.95)) -> OccupancyGrid:
+def house_grid(house: House, resolution: float = 0.05, band: tuple[float, float] = (1.45, 1.85)) -> OccupancyGrid:
     """What stands between two heights [m] of a house, sampled at the centres of the cells; unseen outside."""
     x0, y0, x1, y1 = house.bounds()
     origin = np.array([x0 - 0.5, y0 - 0.5])

@@ -69,6 +69,21 @@ class RoomMap:
         rooms[is_in] = self.labels[cells[is_in, 0], cells[is_in, 1]]
         return rooms
 
+    def middle(self, room: int) -> Float[np.ndarray, "2"]:
+        """[m] the cell of a room that is nearest to the mean of all its cells; the room lies around it."""
+        cells = np.argwhere(self.labels == room)
+        centre = cells[np.argmin(((cells - cells.mean(axis=0)) ** 2).sum(axis=1))]
+        return (centre[::-1] + 0.5) * self.resolution + self.origin
+
+    def area(self, room: int) -> float:
+        """[m^2] of free space."""
+        return float(np.count_nonzero(self.labels == room)) * self.resolution**2
+
+    def bounds(self, room: int) -> Float[np.ndarray, "2 2"]:
+        """[m] lowest and highest corner of a room."""
+        cells = np.argwhere(self.labels == room)[:, ::-1]
+        return np.stack([cells.min(axis=0), cells.max(axis=0) + 1]) * self.resolution + self.origin
+
 
 def segment_rooms(grid: OccupancyGrid, rules: RoomRules = RoomRules()) -> RoomMap:
     """The rooms of a floor plan, numbered from the lowest row and column on.

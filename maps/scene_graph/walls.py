@@ -9,7 +9,7 @@ from embmem.maps.voxels.voxel_map import VoxelMap
 
 
 def wall_grid(
-    voxels: VoxelMap, floor: float = 0.0, *, low: float = 0.15, high: float = 1.5, top: float = 1.95
+    voxels: VoxelMap, floor: float = 0.0, *, low: float = 0.15, high: float = 1.45, top: float = 1.85
 ) -> OccupancyGrid:
     """Walls of one level as an occupancy grid: cells are occupied where something stands between `high` and `top`.
 
