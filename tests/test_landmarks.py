@@ -10,7 +10,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
@@ -120,6 +120,7 @@ def test_going_there_makes_an_edge_with_the_way_and_the_time_it_took() -> None:
     }  # fmt: skip
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.integers(2, 30), st.data())
 def test_best_paths_are_those_of_networkx(seed: int, n: int, data: st.DataObject) -> None:
     rng = np.random.default_rng(seed)
@@ -152,7 +153,8 @@ def test_the_cost_is_length_and_instruction_and_the_risk_a_smoothed_frequency() 
     assert (path.nodes, path.cost) == ((0, 2, 1), 12.0)  # 2 * 6 against 2 * 4 + 3 * 2
     safest = graph.safest_path(0, 1)
     assert safest is not None
-    assert (safest.nodes, safest.success) == ((0, 1), pytest.approx(0.8))
+    assert safest.nodes == (0, 1)
+    assert safest.success == pytest.approx(0.8)
     for _ in range(3):
         graph.record_traversal(0, 1, success=False)
     for a, b in ((0, 2), (2, 1)):
@@ -218,7 +220,8 @@ def test_the_match_is_the_most_alike_of_those_near() -> None:
     graph.add_landmarks(positions, np.array([[1.0, 0.5], [1.0, 0.2], [1.0, 0.0]]))
     match = graph.match(np.zeros(3), np.array([2.0, 0.0]))
     assert match is not None
-    assert (match.id, match.distance, match.cosine) == (1, 1.0, pytest.approx(1 / np.hypot(1, 0.2)))
+    assert (match.id, match.distance) == (1, 1.0)
+    assert match.cosine == pytest.approx(1 / np.hypot(1, 0.2))
     assert graph.match(np.zeros(3), np.array([-1.0, 0.0])) is None
     assert graph.match(np.array([30.0, 0, 0]), np.array([1.0, 0.0])) is None
 
@@ -310,7 +313,7 @@ BAD: dict[str, Callable[[dict[str, np.ndarray]], object]] = {
     "no landmark": lambda a: a["edge_target"].__setitem__(0, 99),
     "twice": lambda a: a["edge_source"].__setitem__(-1, 0),
     "negative number": lambda a: a["edge_length"].__setitem__(0, -1.0),
-    "timed more often": lambda a: a["edge_timed"].__setitem__(0, 1000),
+    "more often": lambda a: a["edge_timed"].__setitem__(0, 1000),
     "counter": lambda a: a["counters"].__setitem__(1, -1),
     "trail": lambda a: a["trail_row"].__setitem__(0, 99),
     "backwards": lambda a: a["trail"].__setitem__(1, -1.0),
@@ -369,6 +372,7 @@ def test_bad_parameters_and_arguments_are_refused_whole() -> None:
     }
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10**6))
 def test_a_saved_graph_goes_on_as_the_one_it_was(seed: int) -> None:
     rng = np.random.default_rng(seed)

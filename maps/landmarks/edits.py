@@ -12,6 +12,8 @@ import numpy as np
 
 from embmem.maps.landmarks.tables import Tables, edge_rows, node_rows
 
+COUNTS = ("successes", "failures", "measured", "timed")
+
 
 @dataclass(eq=False)
 class Change:
@@ -97,7 +99,7 @@ def undo(tables: Tables, change: Change) -> list[int]:
         rival = int(tables.find_edges(ends)[0])
         moved = tables.edges["length"][row] - change.edges_after[row]["length"]
         tables.edges[row] = before
-        if gains[row]["successes"] == 0:  # then only a deformation can have changed it
+        if gains[row]["measured"] == 0:  # then only a deformation can have changed it
             tables.edges["length"][row] = max(before["length"] + moved, 0.0)
         if rival not in (-1, row):  # learnt anew since
             _add(tables.edges, row, tables.edges[rival].copy())
@@ -171,9 +173,9 @@ def _move(tables: Tables, edge: int, swap: tuple[int, int], change: Change) -> N
 def _gain(now: np.void, before: np.void) -> np.void:
     """What a row has learnt since; a length of inf where nothing."""
     gain = before.copy()
-    for name in ("successes", "failures", "timed"):
+    for name in COUNTS:
         gain[name] = now[name] - before[name]
-    for name, count in (("length", "successes"), ("seconds", "timed")):
+    for name, count in (("length", "measured"), ("seconds", "timed")):
         n = int(gain[count])
         gain[name] = (now[name] * now[count] - before[name] * before[count]) / n if n else np.inf
     gain["instruction"] = now["instruction"] if now["instruction"] != before["instruction"] else np.inf
@@ -181,14 +183,14 @@ def _gain(now: np.void, before: np.void) -> np.void:
 
 
 def _add(edges: np.ndarray, row: int, other: np.void) -> None:
-    """Put what another row knows into a row; where neither was taken the smaller length and cost stand."""
+    """Put what another row knows into a row; the smaller length stands if neither was measured, and the smaller cost."""
     mine = edges[row].copy()
-    for name, count in (("length", "successes"), ("seconds", "timed")):
+    for name, count in (("length", "measured"), ("seconds", "timed")):
         n, m = int(mine[count]), int(other[count])
         if m:
             edges[name][row] = (mine[name] * n + other[name] * m) / (n + m)
         elif n == 0 and name == "length":
             edges[name][row] = min(mine[name], other[name])
-    for name in ("successes", "failures", "timed"):
+    for name in COUNTS:
         edges[name][row] = mine[name] + other[name]
     edges["instruction"][row] = min(mine["instruction"], other["instruction"])

@@ -76,8 +76,9 @@ def fold_traversal(edges: np.ndarray, row: int, success: bool, measured: tuple[f
         return
     seconds, length = measured
     if length is not None:
-        n = edges["successes"][row]
+        n = edges["measured"][row]
         edges["length"][row] = (edges["length"][row] * n + length) / (n + 1)
+        edges["measured"][row] += 1
     if seconds is not None:
         n = edges["timed"][row]
         edges["seconds"][row] = (edges["seconds"][row] * n + seconds) / (n + 1)

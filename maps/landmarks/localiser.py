@@ -18,8 +18,9 @@ class Estimate(NamedTuple):
 
     id: int  # of the most probable landmark
     probability: float
+    nearby: float  # probability of being there or close by
     entropy: float  # of the belief, 0 = certain, 1 = no idea
-    expected_cosine: float  # of the last view under the belief before it; NaN before the first
+    expected_cosine: float  # of the last views, each under the belief before it; NaN before the first
     is_lost: bool
 
 
@@ -35,8 +36,8 @@ class Localiser:
     Views: a view whose descriptor has cosine c with the mean of a landmark has likelihood exp(kappa (c - 1)) there
     (von Mises and Fisher).
 
-    The robot is lost while the entropy of the belief, in units of that of an even one, exceeds `max_entropy`, or the
-    mean cosine of the views, expected before each and averaged over about 1 / `forgetting` of them, is below
+    The robot is lost while the probability of being within `radius` of the best guess is below `min_probability`,
+    or the cosine of a view that the belief before it expects, averaged over about 1 / `forgetting` views, is below
     `min_cosine`: what is seen is not what the map holds, however sure the belief is.
     """
 
@@ -47,7 +48,8 @@ class Localiser:
         sigma: float = 0.5,
         kappa: float = 20.0,
         kidnap: float = 0.01,
-        max_entropy: float = 0.5,
+        radius: float = 2.0,
+        min_probability: float = 0.6,
         min_cosine: float = 0.5,
         forgetting: float = 0.3,
     ) -> None:
@@ -58,7 +60,8 @@ class Localiser:
             sigma: standard deviation [m] of a step.
             kappa: concentration of the views.
             kidnap: probability of being put anywhere, a step.
-            max_entropy: share of the entropy of an even belief above which the robot is lost.
+            radius: [m] around the best guess that counts as the same place.
+            min_probability: of being there, below which the robot is lost.
             min_cosine: mean expected cosine below which it is.
             forgetting: weight of the last view in that mean.
         """
@@ -68,7 +71,8 @@ class Localiser:
         if len(rows) == 0:
             raise ValueError("there are no landmarks to be at")
         self.sigma, self.kappa, self.kidnap = sigma, kappa, kidnap
-        self.max_entropy, self.min_cosine, self.forgetting = max_entropy, min_cosine, forgetting
+        self.radius, self.min_probability = radius, min_probability
+        self.min_cosine, self.forgetting = min_cosine, forgetting
         self.ids = tables.ids[rows].copy()
         self._positions = np.ascontiguousarray(tables.nodes["position"][rows])
         self._descriptors = tables.descriptors[rows].copy()
@@ -113,9 +117,11 @@ class Localiser:
 
     def estimate(self) -> Estimate:
         """Where the robot is believed to be; the lower id of a tie."""
-        best, entropy = int(np.argmax(self.belief)), self.entropy()
-        is_lost = entropy > self.max_entropy or self._seen < self.min_cosine
-        return Estimate(int(self.ids[best]), float(self.belief[best]), entropy, self._seen, bool(is_lost))
+        best = int(np.argmax(self.belief))
+        is_near = np.linalg.norm(self._positions - self._positions[best], axis=1) <= self.radius
+        nearby = float(self.belief[is_near].sum())
+        is_lost = nearby < self.min_probability or self._seen < self.min_cosine
+        return Estimate(int(self.ids[best]), float(self.belief[best]), nearby, self.entropy(), self._seen, is_lost)
 
     def most_probable(self, k: int) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"]]:
         """(ids, probabilities) of the k most probable landmarks, best first."""

@@ -11,7 +11,7 @@ from embmem.maps.states import checked_array
 from embmem.protocols import LayerState
 
 _NODE_COLUMNS = ("position", "anchor", "last_seen", "count")
-_EDGE_COLUMNS = ("source", "target", "length", "seconds", "instruction", "timed", "successes", "failures")
+_EDGE_COLUMNS = ("source", "target", "length", "seconds", "instruction", "measured", "timed", "successes", "failures")
 
 
 def arrays_of(tables: Tables, trail: Trail | None, merged: dict[int, int], n_skipped: int) -> dict[str, np.ndarray]:
@@ -77,13 +77,15 @@ def from_state(state: LayerState) -> tuple[Tables, Trail | None, dict[int, int],
 def _edge_problems(edges: np.ndarray, n_nodes: int) -> dict[str, bool]:
     ends = np.stack([edges["source"], edges["target"]], axis=1).astype(np.int64)
     keys = ends[:, 0] * max(n_nodes, 1) + ends[:, 1]
-    measures = [edges[name] for name in ("length", "seconds", "instruction", "timed", "successes", "failures")]
+    measures = [edges[name] for name in _EDGE_COLUMNS[2:]]
     return {
         "an edge has an end that is no landmark": bool(((ends < 0) | (ends >= n_nodes)).any()),
         "the edges are not in order, or one is there twice": bool((np.diff(keys) <= 0).any()),
         "an edge is a loop": bool((ends[:, 0] == ends[:, 1]).any()),
         "an edge has a negative number": any(bool((column < 0).any()) for column in measures),
-        "an edge was timed more often than taken": bool((edges["timed"] > edges["successes"]).any()),
+        "an edge was measured more often than taken": any(
+            bool((edges[name] > edges["successes"]).any()) for name in ("measured", "timed")
+        ),
     }
 
 

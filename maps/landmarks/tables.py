@@ -22,9 +22,10 @@ EDGE = np.dtype(
     [
         ("source", np.int32),  # row of a node
         ("target", np.int32),
-        ("length", np.float64),  # [m] mean of the successful traversals, or as given
+        ("length", np.float64),  # [m] mean of what was measured, or as given
         ("seconds", np.float64),  # [s] the same
         ("instruction", np.float64),  # cost of telling somebody to take it
+        ("measured", np.int32),  # traversals in the mean of `length`
         ("timed", np.int32),  # traversals in the mean of `seconds`
         ("successes", np.int32),
         ("failures", np.int32),
