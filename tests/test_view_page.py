@@ -90,9 +90,8 @@ def test_a_click_highlights_the_thing_on_the_plan_and_tells_what_is_known_of_it(
     dot = "document.querySelector('.thing[data-thing=\"0\"]')"
     assert page.run(f"{dot}.classList.contains('is-chosen')")
     assert page.run("document.querySelector('#list button').getAttribute('aria-expanded')") == "true"
-    assert (
-        page.run("document.getElementById('caption').textContent") == "kettle · 90 % · kitchen · last seen 50 s before"
-    )
+    caption = "document.getElementById('caption').textContent"
+    assert page.run(caption) == "kettle · 90 % · kitchen · last seen 50 s before"
     told = page.run("document.querySelector('#list dl').innerText")
     for text in (
         "90.0 %",

@@ -46,7 +46,7 @@ def flat(**changes: Any) -> Scene:
         ),
         "graphs": (
             Graph("landmarks", "Landmarks", ("door", "window", HOSTILE), np.array([[4.0, 2, 1], [1, 1, 1], [7, 3, 1]]),
-                  np.array([20.0, np.nan, 80.0]), np.array([[0, 1], [0, 2]]), ("walked", "walked")),
+                  np.array([20.0, np.nan, 80.0]), np.array([[0, 1], [0, 2]]), ("walked", "walked"), is_shown=True),
             Graph("pose_graph", "Keyframes", ("0", "1", "2"), np.array([[1.0, 2, 1], [3, 2, 1], [5, 2, 1]]),
                   np.array([0.0, 50.0, 100.0]), np.array([[0, 1], [1, 2], [2, 0]]), ("odometry", "odometry", "loop")),
         ),

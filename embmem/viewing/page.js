@@ -108,7 +108,7 @@
   // What the plan shows
   const parts = [["things", "Things", "var(--thing)", scene.things.length, true], ["names", "Names", "", scene.things.length, true],
     ["rooms", "Rooms", "var(--room)", scene.rooms.length, true], ["path", "Path", "var(--path)", scene.path, true]];
-  scene.graphs.forEach((graph, i) => parts.push([`graph ${graph.name}`, graph.title, `var(--graph-${i % 4})`, true, i === 0]));
+  scene.graphs.forEach((graph, i) => parts.push([`graph ${graph.name}`, graph.title, `var(--graph-${i % 4})`, true, graph.isShown]));
   for (const [name, title, tint, isThere, isOn] of parts) {
     if (!isThere) continue;
     const label = create("label"), box = create("input"), dot = create("i");

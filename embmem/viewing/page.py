@@ -163,7 +163,7 @@ def _graph(graph: Graph, left_out: list[str]) -> dict[str, Any]:
         "since": [_number(stamp) for stamp in graph.stamps[:n]],
         "kinds": [_clean(kind) for kind in kinds],
         "edges": [[*graph.edges[i].tolist(), kinds.index(graph.edge_kinds[i])] for i in kept],
-        "isDirected": graph.is_directed,
+        "isShown": graph.is_shown,
     }
 
 

@@ -20,10 +20,11 @@ function makePlan(scene, svg, onPick) {
   const short = (text, most) => text.length > most ? text.slice(0, most - 1) + "…" : text;
   const part = (name, ...elements) => (parts[name] = parts[name] || []).push(...elements);
 
+  const names = make("g", {}, marks);
   const ring = (xy) => "M" + Array.from({length: xy.length / 2}, (_, i) => `${xy[2 * i]},${xy[2 * i + 1]}`).join("L") + "Z";
   const rooms = scene.rooms.map((room) => {
     const area = make("path", {class: "room", d: room.rings.map(ring).join(""), "fill-rule": "evenodd"}, world);
-    const name = make("text", {class: "room-name"}, marks);
+    const name = make("text", {class: "room-name"}, names);
     name.textContent = short(room.name, 28);
     part("rooms", area, name);
     return {room, area, name};
@@ -51,8 +52,9 @@ function makePlan(scene, svg, onPick) {
     return dot;
   });
   part("things", ...dots);
-  const names = make("g", {}, marks);
-  part("names", names);
+  const labels = make("g", {}, names); // of things
+  marks.append(names);                 // over the dots
+  part("names", labels);
 
   // What is known of the plan at a moment, painted in the colours of the page.
   const canvas = document.createElement("canvas");
@@ -138,7 +140,7 @@ function makePlan(scene, svg, onPick) {
     camera.setAttribute("transform", `translate(${x},${y}) rotate(${-path.yaw[n - 1] * 180 / Math.PI})`);
   }
   function drawThings() {
-    names.replaceChildren();
+    labels.replaceChildren();
     const taken = areRoomsShown ? rooms.filter(({room}) => isKnown(room.since)).map(({room, name}) => {
       const [x, y] = toPixels(...room.at), half = 3.9 * name.textContent.length;
       return {x0: x - half, x1: x + half, y0: y - 12, y1: y + 5};
@@ -158,7 +160,7 @@ function makePlan(scene, svg, onPick) {
       const space = {x0: isLeft ? x - 10 - length : x - 5, x1: isLeft ? x + 5 : x + 10 + length, y0: y - 9, y1: y + 7};
       if (taken.some((t) => t.x0 < space.x1 && space.x0 < t.x1 && t.y0 < space.y1 && space.y0 < t.y1)) continue;
       taken.push(space);
-      make("text", {x: isLeft ? x - 8 : x + 8, y: y + 3.5, "text-anchor": isLeft ? "end" : "start"}, names).textContent = name;
+      make("text", {x: isLeft ? x - 8 : x + 8, y: y + 3.5, "text-anchor": isLeft ? "end" : "start"}, labels).textContent = name;
     }
     if (chosen >= 0) marks.insertBefore(dots[chosen], names);
     const thing = scene.things[chosen], edges = thing && thing.box && !thing.moves ? thing.box : null;

@@ -84,6 +84,7 @@ class Graph:
     edges: Int[np.ndarray, "m 2"]  # indices of nodes, from and to
     edge_kinds: tuple[str, ...]  # m, e.g. "odometry", "loop", "on"
     is_directed: bool = False
+    is_shown: bool = False  # on a page that was just opened
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class Room:
     """A part of the plan that has a name."""
 
     name: str
-    outlines: tuple[Float[np.ndarray, "k 2"], ...]  # [m] closed rings, the first the largest; may be empty
+    outlines: tuple[Float[np.ndarray, "_ 2"], ...]  # [m] closed rings, the first the largest; may be empty
     centre: Float[np.ndarray, "2"]  # [m] where the name goes
     stamp: float = float("nan")  # [s] since when it is known, NaN if always
 

@@ -15,6 +15,7 @@ from embmem.store import RecordStore
 from embmem.viewing.scene import Thing, Trajectory
 
 Progress = Callable[[int, int], None]  # how much is done, of how much
+Now = Callable[[Record], Record]  # a record with its place as the map has it now
 _SILENT = ("view", "withdrawal", "correction", "purge", *LOG_KINDS)  # kinds that are no things
 _CHUNK = 1000  # records read at a time
 _MAX_TEXT = 300  # characters
@@ -34,8 +35,8 @@ def trajectory_of(memory: Memory, most: int, progress: Progress) -> tuple[Trajec
     return Trajectory(stamps, poses, known[0] if known else None), left_out
 
 
-def noted(memory: Memory, most: int, progress: Progress) -> tuple[list[Thing], str]:
-    """(the newest records with a place that are no views, as things, what was left out)."""
+def noted(memory: Memory, most: int, progress: Progress, now: Now = lambda record: record) -> tuple[list[Thing], str]:
+    """(the newest records with a place that are no views, as things, what was left out); `now` moves them on."""
     among = ", ".join(f"'{kind}'" for kind in _SILENT)
     found = _chosen(memory, f"x IS NOT NULL AND kind NOT IN ({among})", most, progress, is_even=False)
     if found is None:
@@ -43,7 +44,7 @@ def noted(memory: Memory, most: int, progress: Progress) -> tuple[list[Thing], s
         found = [record for record in read if record.kind not in _SILENT and record.where is not None], 0
     records, n = found
     left_out = f"{len(records):,} of {n:,} records with a place are shown, the newest." if n > len(records) else ""
-    return [thing for record in records if (thing := _thing(record)) is not None], left_out
+    return [thing for record in records if (thing := _thing(now(record))) is not None], left_out
 
 
 def _chosen(

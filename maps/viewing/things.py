@@ -9,12 +9,17 @@ from embmem.protocols import Layer
 from embmem.records import Hit, Query
 from embmem.viewing.scene import Thing
 
+_SAME_THINGS = ("objects", "scene_graph", "semantic_map")  # kinds of layers that know the same things, the best first
+
 
 def things_of(layers: list[Layer], most: int) -> tuple[list[Thing], str]:
     """(things of the layers that name any, surest first, what was left out): at most `most`."""
     things: list[Thing] = []
     n = 0
+    sees = next((kind for kind in _SAME_THINGS if any(layer.kind == kind for layer in layers)), None)
     for layer in layers:
+        if layer.kind in _SAME_THINGS and layer.kind != sees:
+            continue
         if isinstance(layer, ObjectMemory):
             n += len(layer)
             things += _remembered(layer, most)
