@@ -82,7 +82,7 @@ class FactMemory:
                 declared many-valued now.
         """
         statement = Statement(subject, predicate, object, value, valid_at, until, source, confidence, tuple(evidence))
-        return self.store.write(statement.record(is_many=self._is_many(predicate)))
+        return self.store.write(statement.record(is_many=self.is_many(predicate)))
 
     def retract(
         self,
@@ -117,7 +117,7 @@ class FactMemory:
             ValueError: if one of them is not fit to be stored.
         """
         records = [
-            statement.record(is_many=not statement.is_retraction and self._is_many(statement.predicate))
+            statement.record(is_many=not statement.is_retraction and self.is_many(statement.predicate))
             for statement in statements
         ]
         return self.store.write_all(records)
@@ -161,6 +161,20 @@ class FactMemory:
             found = index.versions(keys, belief_time)
             wanted = [f for f in found if _is_about(f, object, value)]
         return sorted(wanted, key=lambda f: (f.valid_at, *_by_name(f), f.ids, f.created_at))
+
+    def is_many(self, predicate: str) -> bool:
+        """Whether a subject may have many of a predicate: as the log has it, else as it is declared.
+
+        Raises:
+            ValueError: if the log has it as single-valued, and it is declared many-valued.
+        """
+        if predicate not in self._many:  # else asking the log would wait for the disk
+            with self._followed() as index:
+                known = index.is_many(predicate)
+            if known is False and predicate in self._declared:
+                raise ValueError(f"{predicate!r} has been single-valued in this memory so far; give it another name")
+            self._many[predicate] = predicate in self._declared if known is None else known
+        return self._many[predicate]
 
     def as_networkx(self, *, event_time: float = math.inf, belief_time: float = math.inf) -> nx.MultiDiGraph:
         """What `facts` returns as a graph; see `embmem.facts.fact_graph`."""
@@ -208,16 +222,6 @@ class FactMemory:
         known = self._index.columns.spells
         changed = {row: spells[row] for row in spells if known.get(row) != spells[row]}
         self._index.set_spells(changed, {row: self._created[row] for row in known if row not in spells})
-
-    def _is_many(self, predicate: str) -> bool:
-        """As the log has it, and as it is declared where nothing was said with the predicate yet."""
-        if predicate not in self._many:  # else asking the log would wait for the disk
-            with self._followed() as index:
-                known = index.is_many(predicate)
-            if known is False and predicate in self._declared:
-                raise ValueError(f"{predicate!r} has been single-valued in this memory so far; give it another name")
-            self._many[predicate] = predicate in self._declared if known is None else known
-        return self._many[predicate]
 
 
 def _check_times(event_time: float, belief_time: float) -> None:
