@@ -99,7 +99,7 @@ class DurableMemory(Memory):
         self._take(restored)
 
     def observe(self, observation: Observation) -> Observation:
-        """Remember an observation; returns it as it was admitted.
+        """Remember an observation; returns it as it was admitted, its pose corrected by the pose graph if there is one.
 
         It is on the disk soon (`flush` waits for that); layers and log hold the same bits of it.
 
@@ -108,7 +108,7 @@ class DurableMemory(Memory):
             StoreError: if the log cannot be written; open the memory again then.
         """
         self._refuse_if_broken()
-        observation = self.gate.admit(observation)
+        observation = self._in_map(self.gate.admit(observation))
         if not self._thinning.keeps(observation, self._last_frame):
             self._n_thinned += 1
             return observation
@@ -118,6 +118,7 @@ class DurableMemory(Memory):
         )
         self._last_frame = observation
         self._record_view(observation, (Link("from", frame_id),))
+        self._close_if_due()
         self._snapshot_if_due()
         self._hold_budgets()
         return observation

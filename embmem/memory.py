@@ -13,7 +13,7 @@ from embmem.geometry import heading
 from embmem.ingress import IngressGate
 from embmem.memory_file import read_memory_file, write_memory_file
 from embmem.observation import Observation
-from embmem.protocols import Deformation, Layer, Store
+from embmem.protocols import Deformation, Layer, PoseCorrector, Store
 from embmem.records import Hit, Link, Query, Record
 from embmem.replay.restoring import restore_known
 from embmem.store import RecordStore
@@ -63,15 +63,16 @@ class Memory:
         raise KeyError(f"this memory has no {kind.__name__}, only {[layer.kind for layer in self.layers]}")
 
     def observe(self, observation: Observation) -> Observation:
-        """Remember an observation; returns it as it was admitted.
+        """Remember an observation; returns it as it was admitted, its pose corrected by the pose graph if there is one.
 
         Raises:
             RefusedObservation: if the gate refuses it; nothing is stored then.
         """
-        observation = self.gate.admit(observation)
+        observation = self._in_map(self.gate.admit(observation))
         self._record_view(observation)
         for layer in self.layers:
             layer.observe(observation)
+        self._close_if_due()
         return observation
 
     def query(self, query: Query) -> list[Hit]:
@@ -88,6 +89,20 @@ class Memory:
         """Move every layer along with its keyframes. Records keep the pose that they were made with."""
         for layer in self.layers:
             layer.deform(deformation)
+
+    def close_loops(self) -> Deformation | None:
+        """Look for places seen before, and move every layer if there are any; how they were moved, or None.
+
+        Raises:
+            ValueError: if no layer is a pose graph.
+        """
+        corrector = self._corrector()
+        if corrector is None:
+            raise ValueError(f"none of the layers {[layer.kind for layer in self.layers]} is a pose graph")
+        deformation = corrector.close_loops()
+        if deformation is not None:
+            self.deform(deformation)
+        return deformation
 
     def stats(self) -> dict[str, dict[str, float]]:
         """Sizes and counters of the layers, the store and the gate."""
@@ -136,6 +151,21 @@ class Memory:
             store.close()
             raise
         return Memory(layers, store=store)
+
+    def _corrector(self) -> PoseCorrector | None:
+        return next((layer for layer in self.layers if isinstance(layer, PoseCorrector)), None)
+
+    def _in_map(self, observation: Observation) -> Observation:
+        """The observation with its pose in the map, where a pose graph knows how odometry has drifted."""
+        corrector = self._corrector()
+        if corrector is None or np.array_equal(corrector.T_map_odom, np.eye(4)):
+            return observation
+        return replace(observation, T_map_camera=corrector.T_map_odom @ observation.T_map_camera)
+
+    def _close_if_due(self) -> None:
+        corrector = self._corrector()
+        if corrector is not None and corrector.is_due:
+            self.close_loops()
 
     def _record_view(self, observation: Observation, links: tuple[Link, ...] = ()) -> None:
         """Write what is in sight, if the last view was another one."""

@@ -29,11 +29,14 @@ class LayerState:
 class Deformation:
     """How a loop closure moved the keyframes: what was anchored at `stamps[i]` moves by `T_new_old[i]`."""
 
-    stamps: np.ndarray  # (n,) ascending [s]
+    stamps: np.ndarray  # (n,) ascending [s]; none: nothing moves
     T_new_old: np.ndarray  # (n, 4, 4)
+    evidence: dict[str, np.ndarray] = field(default_factory=dict)  # what the pose graph is to remember of it
 
     def at(self, stamp: np.ndarray) -> np.ndarray:
         """(m, 4, 4) corrections of the keyframes nearest in time to the m stamps."""
+        if len(self.stamps) == 0:
+            return np.tile(np.eye(4), (len(stamp), 1, 1))
         right = np.clip(np.searchsorted(self.stamps, stamp), 1, max(len(self.stamps) - 1, 1))
         right = np.minimum(right, len(self.stamps) - 1)
         left = np.maximum(right - 1, 0)
@@ -73,6 +76,20 @@ class Layer(Protocol):
         Raises:
             InputError: if the state is of another kind, a newer version or malformed.
         """
+
+
+@runtime_checkable
+class PoseCorrector(Protocol):
+    """A layer that finds out how odometry has drifted. A memory that holds one takes incoming poses for odometry's."""
+
+    T_map_odom: np.ndarray  # (4, 4) what incoming poses are corrected by (REP 105)
+
+    @property
+    def is_due(self) -> bool:
+        """True when enough was seen to look for loops again."""
+
+    def close_loops(self) -> Deformation | None:
+        """How the layers are to move, or None. Nothing has changed until this comes back through `deform`."""
 
 
 @dataclass(frozen=True)

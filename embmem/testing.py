@@ -138,6 +138,7 @@ class LayerContract:
         layer.observe(wall_ahead(0.0))
         before = [layer.query(query) for query in QUERIES]
         layer.deform(Deformation(stamps=np.array([0.0]), T_new_old=np.eye(4)[None]))
+        layer.deform(Deformation(stamps=np.zeros(0), T_new_old=np.zeros((0, 4, 4))))
         for query, hits in zip(QUERIES, before, strict=True):
             after = layer.query(query)
             assert len(after) == len(hits)

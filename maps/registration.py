@@ -22,6 +22,8 @@ FreeSpace = Callable[[np.ndarray], np.ndarray]  # (n, 3) points [m] -> (n,) True
 
 _NEIGHBOURS = 12  # from which a normal is estimated
 _MIN_POINTS = 30
+_ROUGH = ((5.0, 15, 800), (3.0, 10, 800))  # ICP: pairs up to so many voxels apart, steps, points
+_FINE = ((3.0, 10, 1500), (1.5, 20, 3000))
 _SLIDES = 0.005  # stiffness below which ICP does not follow a direction
 _BIN = np.radians(5.0)  # of the range image that tells free space ...
 _N_AZIMUTH, _N_POLAR = 72, 36  # ... and its size
@@ -150,8 +152,10 @@ def register(
         starts = feature_guesses(ours.points, theirs.points, voxel=voxel, rng=rng)
     if not starts:
         return _refused(guess, "nothing in the two clouds matches")
-    tried = [_judged(ours, theirs, _icp(ours, theirs, start, voxel), voxel) for start in starts]
-    tried.sort(key=lambda one: -one.fitness)
+    rough = [_judged(_some(ours, 800), theirs, _icp(ours, theirs, start, _ROUGH, voxel), voxel) for start in starts]
+    hopeful = [one for one in rough if one.fitness >= 0.8 * max(each.fitness for each in rough)]
+    fine = [_icp(ours, theirs, one.T_target_source, _FINE, voxel) for one in hopeful]
+    tried = sorted((_judged(ours, theirs, T, voxel) for T in fine), key=lambda one: -one.fitness)
     best = tried[0]
     rival = max((one.fitness for one in tried if _is_elsewhere(one, best, voxel)), default=0.0)
     best = replace(
@@ -172,12 +176,19 @@ def _directions(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return azimuth % _N_AZIMUTH, np.minimum(polar, _N_POLAR - 1), ranges
 
 
-def _icp(source: Cloud, target: Cloud, start: np.ndarray, voxel: float) -> np.ndarray:
-    """Point-to-plane from the start, with pairs up to 5, then 3, then 1.5 voxels apart; Cauchy weights."""
+def _some(cloud: Cloud, n: int) -> Cloud:
+    """About n of the points, to be laid on another cloud."""
+    every = slice(None, None, -(-len(cloud.points) // n))
+    return Cloud(cloud.points[every], cloud.normals[every], cloud.tree)
+
+
+def _icp(
+    source: Cloud, target: Cloud, start: np.ndarray, stages: tuple[tuple[float, int, int], ...], voxel: float
+) -> np.ndarray:
+    """Point-to-plane from the start, in stages, with Cauchy weights."""
     T = np.array(start, dtype=np.float64)
-    for reach, n_steps, n_points in ((5.0 * voxel, 15, 800), (3.0 * voxel, 15, 1500), (1.5 * voxel, 20, 5000)):
-        every = slice(None, None, -(-len(source.points) // n_points))
-        some = Cloud(source.points[every], source.normals[every], source.tree)
+    for n_voxels, n_steps, n_points in stages:
+        reach, some = n_voxels * voxel, _some(source, n_points)
         for _ in range(n_steps):
             J, residual, rows = _pairs(some, target, T, reach)
             if len(residual) < 6:
@@ -191,7 +202,7 @@ def _icp(source: Cloud, target: Cloud, start: np.ndarray, voxel: float) -> np.nd
             xi = -units @ along @ ((along.T @ (J.T @ (weight * residual))) / values[stiff])
             T[:3, 3] += T[:3, :3] @ xi[3:]
             T[:3, :3] = T[:3, :3] @ Rotation.from_rotvec(xi[:3]).as_matrix()
-            if np.abs(xi).max() < 1e-5:
+            if np.abs(xi).max() < 1e-3 * voxel:
                 break
     return T
 

@@ -21,8 +21,9 @@ from embmem.store.rows import select_records
 from embmem.store.schema import Connection
 
 KINDS = ("frame", "tick", "deform")
+_EVIDENCE = "evidence."  # before the name of an array
 _IS_ENTRY = f"kind IN ({', '.join(repr(kind) for kind in KINDS)}) AND json_extract(payload, '$.log') IS NOT NULL"
-_IS_BELIEVED = f"{_IS_ENTRY} AND id NOT IN (SELECT record_id FROM hidden)"
+IS_BELIEVED = f"{_IS_ENTRY} AND id NOT IN (SELECT record_id FROM hidden)"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class ObservationLog:
         arrays = {
             "stamps": np.ascontiguousarray(deformation.stamps, dtype=np.float64),
             "T_new_old": np.ascontiguousarray(deformation.T_new_old, dtype=np.float64),
+            **{_EVIDENCE + name: np.ascontiguousarray(array) for name, array in deformation.evidence.items()},
         }
         newest = float(arrays["stamps"].max(initial=0.0))
         payload = {"log": FORMAT}
@@ -117,7 +119,7 @@ class ObservationLog:
 
 def log_checksum(db: Connection, after: int, until: int) -> int:
     """CRC-32 of the ids of the entries in (after, until] that are believed: it tells which went into a layer."""
-    sql = f"SELECT id FROM records WHERE {_IS_BELIEVED} AND id > ? AND id <= ? ORDER BY id"
+    sql = f"SELECT id FROM records WHERE {IS_BELIEVED} AND id > ? AND id <= ? ORDER BY id"
     return _extended(0, [row[0] for row in db.execute(sql, (after, until))])
 
 
@@ -134,7 +136,7 @@ def entry_ids(db: Connection, until: int) -> list[int]:
 
 def entries(db: Connection, after: int) -> Iterator[Record]:
     """The entries after an id that are believed, in order."""
-    sql = f"SELECT id FROM records WHERE {_IS_BELIEVED} AND id > ? ORDER BY id"
+    sql = f"SELECT id FROM records WHERE {IS_BELIEVED} AND id > ? ORDER BY id"
     for (entry_id,) in db.execute(sql, (after,)).fetchall():
         yield from select_records(db, [entry_id])
 
@@ -175,7 +177,8 @@ def deformation_of(record: Record) -> Deformation:
             raise ValueError(f"{T_new_old.dtype}{T_new_old.shape} moves at {stamps.dtype}{stamps.shape} stamps")
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"the deformation of record {record.id} is damaged: {error}") from error
-    return Deformation(stamps, T_new_old)
+    evidence = {name.removeprefix(_EVIDENCE): array for name, array in arrays.items() if name.startswith(_EVIDENCE)}
+    return Deformation(stamps, T_new_old, evidence)
 
 
 def _extended(checksum: int, ids: Sequence[int]) -> int:
