@@ -152,16 +152,17 @@ def verify(
     ours = _members(keyframes, j, search.n_before, 0)
     theirs = [k for k in _members(keyframes, i, search.n_around, search.n_around) if k < ours[0]]
     level_i, level_j = upright(keyframes[i].T_map_camera), upright(keyframes[j].T_map_camera)
-    for k, group in ((j, ours), (i, theirs)):
-        if (k, *group) not in clouds:
-            clouds[(k, *group)] = prepare(submap(keyframes, key[0], key[1:], voxel))
+    source, target = (j, *ours), (i, *theirs)
+    for key in (source, target):
+        if key not in clouds:
+            clouds[key] = prepare(submap(keyframes, key[0], key[1:], voxel))
     guess = np.eye(4)
     guess[:3, 3] = keyframes[j].T_map_camera[:3, 3] - keyframes[i].T_map_camera[:3, 3]
     reach = SearchRange(min(3.0 * sigma[0] + voxel, _MAX_SEARCH), min(3.0 * sigma[1] + 0.02, np.pi))
     is_close = reach.distance < 3.0 * voxel and reach.yaw < 0.1
     found = register(
-        clouds[(j, *ours)],
-        clouds[(i, *theirs)],
+        clouds[source],
+        clouds[target],
         guess,
         voxel=voxel,
         search=None if is_close else reach,
