@@ -183,7 +183,7 @@ def _gain(now: np.void, before: np.void) -> np.void:
 
 
 def _add(edges: np.ndarray, row: int, other: np.void) -> None:
-    """Put what another row knows into a row; the smaller length stands if neither was measured, and the smaller cost."""
+    """Put what another row knows into a row; of two lengths that nobody measured, and of costs, the smaller stands."""
     mine = edges[row].copy()
     for name, count in (("length", "measured"), ("seconds", "timed")):
         n, m = int(mine[count]), int(other[count])

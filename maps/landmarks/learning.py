@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
+from numba import njit
 
 from embmem.maps.landmarks.cells import Cells
 from embmem.maps.landmarks.tables import Tables, edge_rows
@@ -45,12 +46,27 @@ def matched(
         gates: largest distance [m] and least cosine.
     """
     near = cells.within(tables.nodes["position"], view[0], gates[0])
-    near = near[tables.nodes["is_alive"][near]]
-    if len(near) == 0 or tables.dim == 0:
-        return -1, float(np.nan)
-    cosines = cosines_with(tables.descriptors[near], view[1])
-    best = int(np.argmax(cosines))
-    return (int(near[best]), float(cosines[best])) if cosines[best] >= gates[1] else (-1, float(np.nan))
+    row, cosine = _most_alike(near, tables.nodes["is_alive"], tables.descriptors, view[1])
+    return (int(row), float(cosine)) if cosine >= gates[1] and tables.dim else (-1, float(np.nan))
+
+
+@no_type_check
+@njit(cache=True)
+def _most_alike(rows, is_alive, descriptors, unit):
+    """(row, cosine with a unit vector) of the most alike of some nodes, the first of a tie."""
+    best, highest = -1, -2.0
+    for row in rows:
+        if not is_alive[row]:
+            continue
+        product, square = 0.0, 0.0
+        for k in range(len(unit)):
+            x = np.float64(descriptors[row, k])
+            product += x * unit[k]
+            square += x * x
+        cosine = product / max(np.sqrt(square), 1e-30)
+        if cosine > highest:
+            best, highest = row, cosine
+    return best, highest
 
 
 def cosines_with(means: np.ndarray, descriptor: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from numba import njit
 
 from embmem.maps.landmarks.descriptors import normalised
-from embmem.maps.landmarks.learning import cosines_with
 from embmem.maps.landmarks.tables import Tables
 
 
@@ -75,7 +74,8 @@ class Localiser:
         self.min_cosine, self.forgetting = min_cosine, forgetting
         self.ids = tables.ids[rows].copy()
         self._positions = np.ascontiguousarray(tables.nodes["position"][rows])
-        self._descriptors = tables.descriptors[rows].copy()
+        self._looks = tables.descriptors[rows].copy()
+        self._looks /= np.maximum(np.linalg.norm(self._looks, axis=1, keepdims=True), 1e-30)
         row_of = np.full(tables.n_nodes, -1, dtype=np.int32)
         row_of[rows] = np.arange(len(rows))
         edges = tables.edges[tables.edges["is_alive"]]
@@ -105,9 +105,9 @@ class Localiser:
         Raises:
             ValueError: if the descriptor is zero, not finite or of another length than those of the graph.
         """
-        if len(descriptor) != self._descriptors.shape[1]:
-            raise ValueError(f"descriptors have {self._descriptors.shape[1]} numbers here, got {len(descriptor)}")
-        cosines = cosines_with(self._descriptors, normalised(descriptor[None])[0])
+        if len(descriptor) != self._looks.shape[1]:
+            raise ValueError(f"descriptors have {self._looks.shape[1]} numbers here, got {len(descriptor)}")
+        cosines = (self._looks @ normalised(descriptor[None])[0].astype(np.float32)).astype(np.float64)
         expected = float(self.belief @ cosines)
         weight = 1.0 if np.isnan(self._seen) else self.forgetting
         self._seen = expected if weight == 1.0 else (1.0 - weight) * self._seen + weight * expected
@@ -137,28 +137,38 @@ class Localiser:
 
 
 @no_type_check
+@njit(cache=True, inline="always")
+def _error(graph, i, k, step):
+    """Squared [m^2] error of a step if it led from i along edge k, or nowhere if k is -1."""
+    _, targets, lengths, positions = graph
+    if len(step) == 1:
+        return (step[0] - (lengths[k] if k >= 0 else 0.0)) ** 2
+    error = 0.0
+    for axis in range(3):
+        there = positions[targets[k], axis] - positions[i, axis] if k >= 0 else 0.0
+        error += (there - step[axis]) ** 2
+    return error
+
+
+@no_type_check
 @njit(cache=True)
 def _spread(graph, belief, step, precision):
     """The belief after a step of one number, a distance, or of three."""
-    first, targets, lengths, positions = graph
-    moved = np.zeros(len(belief))
+    first, targets = graph[:2]
+    moved, weights = np.zeros(len(belief)), np.empty(len(targets))
     for i in range(len(belief)):
         if belief[i] == 0.0:
             continue
-        n = first[i + 1] - first[i]
-        errors = np.empty(n + 1)
-        for k in range(n + 1):
-            errors[k] = 0.0
-            if len(step) == 1:
-                errors[k] = (step[0] - (lengths[first[i] + k] if k < n else 0.0)) ** 2
-            else:
-                for axis in range(3):
-                    there = positions[targets[first[i] + k], axis] - positions[i, axis] if k < n else 0.0
-                    errors[k] += (there - step[axis]) ** 2
-        least = errors.min()
-        weights = np.exp(-precision * (errors - least))
-        weights *= belief[i] / weights.sum()
-        moved[i] += weights[n]
-        for k in range(n):
-            moved[targets[first[i] + k]] += weights[k]
+        begin, end = first[i], first[i + 1]
+        least = _error(graph, i, -1, step)
+        for k in range(begin, end):
+            least = min(least, _error(graph, i, k, step))
+        stay = np.exp(-precision * (_error(graph, i, -1, step) - least))
+        total = stay
+        for k in range(begin, end):
+            weights[k] = np.exp(-precision * (_error(graph, i, k, step) - least))
+            total += weights[k]
+        moved[i] += belief[i] * stay / total
+        for k in range(begin, end):
+            moved[targets[k]] += belief[i] * weights[k] / total
     return moved

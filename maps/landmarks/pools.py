@@ -78,10 +78,6 @@ class Pool:
         at = _find(self._first, self._count, self._names, rows, names)
         return _exchange(self._costs, at, np.asarray(costs, dtype=np.float64))
 
-    def costs_of(self, rows: np.ndarray, names: np.ndarray) -> np.ndarray:
-        """The costs of entries, named by row and name."""
-        return self._costs[_find(self._first, self._count, self._names, rows, names)]
-
     def _close_gaps(self) -> None:
         rows = np.arange(self.n_rows)
         _, targets, costs, names = self.lists(rows)

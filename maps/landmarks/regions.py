@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from embmem.maps.landmarks.partition import cut
 from embmem.maps.landmarks.pools import Pool, grown
-from embmem.maps.landmarks.search import distances_from, local_graph, needed_arcs, route, way_back
+from embmem.maps.landmarks.search import distances_from, local_graph, needed_arcs, path
 
 _BELOW = 1.0 - 1e-9  # of the bound of A*, room for rounding
 _TIE = 1.0 + 1e-12
@@ -122,18 +122,13 @@ class RegionRoutes:
                 raise ValueError(f"node must be one of 0..{self.n_nodes - 1}, got {node}")
         if np.count_nonzero(self._is_open) > _FEW:
             self.close()
-        ends = int(self._seat_of[start]), int(self._seat_of[goal])
-        regions = self._region[list(ends)]
-        was_open = self._is_open[regions]
-        self._is_open[regions] = True
-        self._search(*ends, -1)
-        self._is_open[regions] = was_open
-        if not np.isfinite(self._work[0][ends[1], 0]):
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), float(np.inf)
-        seats, edges = self._unpacked(*way_back(self._work[0], ends[1]))
-        costs = self._roads.costs_of(seats[:-1], edges)
-        total = float(np.cumsum(costs)[-1]) if len(costs) else 0.0
-        return self._node_of[seats].astype(np.int64), edges, total
+        if len(self._work[0]) < self.n_nodes:
+            n = len(self._node_of)
+            self._work = (np.full((n, 4), np.inf), np.empty(n, dtype=np.int32), np.zeros(1, dtype=np.int64))
+        graph = (self._positions, self._region, self._is_open, self._roads.rows(), self._arcs.rows())
+        per_metre = self._per_metre if np.isfinite(self._per_metre) else 0.0
+        seats, edges, cost = path(graph, self._work, self._seat_of[start], self._seat_of[goal], per_metre)
+        return self._node_of[seats].astype(np.int64), edges, float(cost)
 
     def close(self) -> None:
         """Make the short cuts of all open regions, except of one that has room for more nodes at the end."""
@@ -203,27 +198,6 @@ class RegionRoutes:
         apart = crow > 0
         if apart.any():
             self._per_metre = min(self._per_metre, float((costs[apart] / crow[apart]).min()) * _BELOW)
-
-    def _search(self, start: int, goal: int, within: int) -> None:
-        if len(self._work[0]) < self.n_nodes:
-            n = len(self._node_of)
-            self._work = (np.full((n, 4), np.inf), np.empty(n, dtype=np.int32), np.zeros(1, dtype=np.int64))
-        graph = (self._positions, self._region, self._is_open, self._roads.rows(), self._arcs.rows())
-        route(graph, self._work, start, goal, self._per_metre if np.isfinite(self._per_metre) else 0.0, within)
-
-    def _unpacked(self, seats: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same way with the roads in place of the short cuts."""
-        all_seats, all_edges = [seats[:1]], [edges[:0]]
-        for i, edge in enumerate(edges.tolist()):
-            if edge >= 0:
-                all_seats.append(seats[i + 1 : i + 2])
-                all_edges.append(edges[i : i + 1])
-                continue
-            self._search(int(seats[i]), int(seats[i + 1]), int(self._region[seats[i]]))
-            inner = way_back(self._work[0], int(seats[i + 1]))
-            all_seats.append(inner[0][1:])
-            all_edges.append(inner[1])
-        return np.concatenate(all_seats), np.concatenate(all_edges)
 
     def _renew(self, region: int, u: np.ndarray, v: np.ndarray, least: np.ndarray) -> int:
         """The short cuts of a region after edges changed that cost `least` before or after; edges looked at."""

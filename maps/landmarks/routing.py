@@ -80,6 +80,8 @@ class Planner:
         """Take in what has changed; how many edges were looked at."""
         tables, known = self._tables, self.routes.n_edges
         looked = 0
+        if not self._changed and known == tables.n_edges and self.routes.n_nodes == tables.n_nodes:
+            return looked
         rows = np.array(sorted(row for row in self._changed if row < known), dtype=np.int64)
         self._changed.clear()
         if len(rows):

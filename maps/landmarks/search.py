@@ -185,7 +185,7 @@ def route(graph, work, start, goal, per_metre, within):
 
 @no_type_check
 @njit(cache=True)
-def way_back(labels, goal):
+def _way_back(labels, goal):
     """(seats from the start to `goal`, edge or -1 that leads to each but the first)."""
     n, u = 0, goal
     while u >= 0:
@@ -198,3 +198,51 @@ def way_back(labels, goal):
             edges[i - 1] = int(labels[u, 3])
         u = int(labels[u, 2])
     return seats, edges
+
+
+@no_type_check
+@njit(cache=True)
+def path(graph, work, start, goal, per_metre):
+    """(seats, edges, cost) of a cheapest path with roads in place of short cuts; empty and inf if there is none.
+
+    The regions of both ends are searched on their roads.
+    """
+    region, is_open, labels = graph[1], graph[2], work[0]
+    ends = region[start], region[goal]
+    was_open = is_open[ends[0]], is_open[ends[1]]
+    is_open[ends[0]] = is_open[ends[1]] = True
+    route(graph, work, start, goal, per_metre, -1)
+    is_open[ends[1]] = was_open[1]
+    is_open[ends[0]] = was_open[0]
+    if labels[goal, 0] == np.inf:
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.inf
+    outer_seats, outer_edges = _way_back(labels, goal)
+    seats, edges = np.empty(2 * len(outer_seats) + 64, np.int64), np.empty(2 * len(outer_seats) + 64, np.int64)
+    seats[0] = start
+    n = 1
+    for i in range(len(outer_edges)):
+        if outer_edges[i] >= 0:
+            inner_seats, inner_edges = outer_seats[i : i + 2], outer_edges[i : i + 1]
+        else:
+            route(graph, work, outer_seats[i], outer_seats[i + 1], per_metre, region[outer_seats[i]])
+            inner_seats, inner_edges = _way_back(labels, outer_seats[i + 1])
+        while n + len(inner_edges) > len(seats):
+            seats, edges = np.concatenate((seats, np.empty_like(seats))), np.concatenate((edges, np.empty_like(edges)))
+        for k in range(len(inner_edges)):
+            seats[n], edges[n - 1] = inner_seats[k + 1], inner_edges[k]
+            n += 1
+    return seats[:n], edges[: n - 1], _sum(graph[3], seats, edges, n - 1)
+
+
+@no_type_check
+@njit(cache=True)
+def _sum(roads, seats, edges, n):
+    """What n edges from their seats cost, added up from the start."""
+    first, _, _, costs, names = roads
+    total = 0.0
+    for i in range(n):
+        k = first[seats[i]]
+        while names[k] != edges[i]:
+            k += 1
+        total += costs[k]
+    return total
