@@ -19,6 +19,7 @@ from view_scene import flat, thing
 
 from embmem.cli.main import main
 from embmem.errors import InputError
+from embmem.facts import FactMemory
 from embmem.geometry import camera_pose
 from embmem.maps import DecayLayers, ObjectMemory, OccupancyGrid, VoxelMap, durable_memory, open_memory, spatial_memory
 from embmem.maps.viewing import scene_of
@@ -28,6 +29,7 @@ from embmem.maps.voxels.meaning.payload import Payload
 from embmem.memory import Memory
 from embmem.observation import Intrinsics
 from embmem.records import Link, Query, Record
+from embmem.store import RecordStore
 from embmem.viewing import Graph, Plan, Scene, Trajectory
 from embmem.viewing.first_seen import first_seen
 from embmem.viewing.page import page_data, write_page
@@ -83,6 +85,20 @@ def test_a_scene_holds_what_the_memory_holds(memory: Memory) -> None:
     assert scene.things[1].why == "note by user: keys here"
     assert scene.left_out == ()
     assert scene.span == (0.0, 1.1)
+
+
+def test_facts_are_told_of_the_thing_that_they_name(memory: Memory) -> None:
+    store = RecordStore()
+    copy, facts = Memory(memory.layers, store=store), FactMemory(store)
+    facts.assert_fact("Mug", "in", "hall", valid_at=1.0)
+    facts.assert_fact("mug-0", "in", "bath", valid_at=5.0)
+    facts.assert_fact("thing:0", "on", "thing:7", valid_at=6.0, until=9.0)
+    facts.assert_fact("thing:7", "is a", value="shelf", valid_at=6.0)
+    facts.assert_fact("elephant", "in", "room", valid_at=1.0).wait()
+    facts.assert_fact("giraffe", "in", "room", valid_at=1.0).wait()
+    scene = scene_of(copy)
+    assert scene.things[0].held == (("in bath", 5.0, np.inf), ("on the shelf", 6.0, 9.0), ("in hall", 1.0, np.inf))
+    assert scene.left_out == ("Facts about 2 names that no thing with a place has are not shown.",)
 
 
 def test_the_plan_is_the_occupancy_grid_cut_to_what_is_known(memory: Memory) -> None:

@@ -129,7 +129,11 @@ def test_the_slider_shows_what_was_known_by_then(page: Browser) -> None:
         assert page.run("document.getElementById('clock').textContent") == f"{stamp:.1f} s"
         points = page.run("document.querySelector('.walked').getAttribute('d').split('L').length")
         assert points == stamp // 2 + 1
-    known(page, 40)
+    page.click("#list button[data-thing='0']")
+    for stamp, fact in ((20, "is full"), (40, "is empty")):
+        known(page, stamp)
+        told = page.run("document.querySelector('#list dl').innerText")
+        assert [word for word in ("is full", "is empty") if word in told] == [fact]
     assert page.run(FIRST_WHEN) == "kitchen · seen again later"
     known(page, 80)
     assert page.run(FIRST_WHEN) == "kitchen · last seen 30 s before"

@@ -75,6 +75,8 @@ def test_things_appear_when_they_were_first_seen_and_say_how_sure_they_are(
     assert last["Boxes3D:centers"] == [[6.0, 1.0, 0.25]]
     assert last["confidence"] == [0.9]
     assert last["why"] == ["seen 3 times, missed 0 times"]
+    kettle = things["/map/things/kettle/objects\\ kettle"][-1]
+    assert kettle["facts"] == ["on the counter", "is empty"]
     chair = things["/map/things/chair/objects\\ chair"]
     places = [(seconds(row[TIMELINE]), row["Boxes3D:centers"][0][0]) for row in chair]
     assert places == [(10.0, 2.0), (70.0, 7.0), (90.0, 7.0)]

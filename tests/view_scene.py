@@ -37,7 +37,8 @@ def flat(**changes: Any) -> Scene:
         "voxels": VoxelCloud(np.array([[0.05, 0.05, 1.0], [8.0, 4.0, 1.0]]), 0.1, np.full((2, 3), 99, np.uint8), 2),
         "trajectory": Trajectory(stamps, poses, Intrinsics.from_fov(64, 48, 80.0)),
         "things": (
-            thing("kettle", 1.0, 3.0, room="kitchen", facts=("on the counter",)),
+            thing("kettle", 1.0, 3.0, room="kitchen", facts=("on the counter",),
+                  held=(("is full", 0.0, 40.0), ("is empty", 40.0, np.inf))),
             thing("counter", 1.2, 3.2, confidence=0.97, first_seen=5.0),
             thing("red mug", 6.0, 1.0, room="study", first_seen=60.0, last_seen=90.0),
             thing("lost key", 3.0, 1.0, confidence=0.2, last_seen=20.0),

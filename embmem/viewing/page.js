@@ -34,7 +34,7 @@
     if (className) element.className = className;
     return element;
   };
-  const texts = scene.things.map((thing) => [thing.name, thing.room, thing.why, thing.layer, ...thing.facts].join("\n").toLowerCase());
+  const texts = scene.things.map((thing) => [thing.name, thing.room, thing.why, thing.layer, ...thing.facts, ...thing.held.map(([text]) => text)].join("\n").toLowerCase());
   const items = scene.things.map((thing, i) => {
     const item = create("li"), button = create("button");
     button.type = "button";
@@ -49,7 +49,7 @@
     list.append(item);
     return item;
   });
-  function details(thing) {
+  function details(thing, now) {
     const table = create("dl");
     const row = (name, value) => { if (value) { const cell = create("dd", value); cell.dir = "auto"; table.append(create("dt", name), cell); } };
     row("confidence", `${(thing.sure * 100).toFixed(1)} %${thing.sure < 0.5 ? ", doubted" : ""}`);
@@ -58,7 +58,8 @@
     if (thing.first !== null) row("first seen", clock(thing.first));
     if (thing.last !== null) row("last seen", clock(thing.last));
     if (thing.moves && thing.moves.length > 1) row("places", `${thing.moves.length}`);
-    thing.facts.forEach((fact, i) => row(i ? " " : "facts", fact));
+    const facts = thing.facts.concat(thing.held.filter(([, start, end]) => (start === null || start <= now) && (end === null || now < end)).map(([text]) => text));
+    facts.forEach((fact, i) => row(i ? " " : "facts", fact));
     row("why", thing.why);
     row("from", thing.layer);
     return table;
@@ -78,6 +79,7 @@
     $("count").textContent = scene.things.length ? `${found.size.toLocaleString("en")} of ${scene.things.length.toLocaleString("en")} things` : "This memory names no things.";
     $("clock").textContent = scene.span ? clock(now) : "";
     slider.setAttribute("aria-valuetext", scene.span ? clock(now) : "");
+    if (chosen >= 0) items[chosen].querySelector("dl").replaceWith(details(scene.things[chosen], now));
     caption(now);
     plan.at(now, known, found);
   }
@@ -94,7 +96,7 @@
     caption(moment());
     plan.choose(i);
     if (i < 0) return;
-    items[i].append(details(scene.things[i]));
+    items[i].append(details(scene.things[i], moment()));
     items[i].firstChild.setAttribute("aria-expanded", "true");
     if (!isFromPlan) return plan.reveal(i);
     const item = items[i]; // only the list scrolls, so that the plan stays where it was clicked

@@ -135,6 +135,7 @@ def _thing(thing: Thing) -> dict[str, Any]:
         "layer": _clean(thing.layer),
         "room": _clean(thing.room),
         "facts": [_clean(fact) for fact in thing.facts[:MAX_FACTS]],
+        "held": [[_clean(text), _number(start), _number(end)] for text, start, end in thing.held[:MAX_FACTS]],
         "moves": moves,
     }
 

@@ -124,9 +124,10 @@ def _log_thing(rr: ModuleType, recording: Any, thing: Thing) -> None:
     half = np.full(3, 0.05) if thing.box is None else np.maximum((thing.box[1] - thing.box[0]) / 2, 0.01)
     middle = np.asarray(thing.position if thing.box is None else thing.box.mean(axis=0))
     colour = _SURE if thing.confidence >= 0.5 else _DOUBTED
+    true = [*thing.facts, *(text for text, _, end in thing.held if end == np.inf)]
     facts = rr.AnyValues(
         confidence=thing.confidence, first_seen=thing.first_seen, last_seen=thing.last_seen,
-        why=thing.why, layer=thing.layer, room=thing.room, facts=list(thing.facts) or None,
+        why=thing.why, layer=thing.layer, room=thing.room, facts=true or None,
     )  # fmt: skip
 
     def at(stamp: float, centre: np.ndarray, label: str, tint: Sequence[int]) -> None:

@@ -69,6 +69,7 @@ class Thing:
     box: Float[np.ndarray, "2 3"] | None = None  # [m] lowest and highest corner
     room: str = ""
     facts: tuple[str, ...] = ()  # e.g. "on the table"
+    held: tuple[tuple[str, float, float], ...] = ()  # what is said of it, from when to when [s]; inf is until now
     moves: Float[np.ndarray, "k 4"] | None = None  # (stamp, x, y, z), ascending: where it was at what time
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from embmem.facts import Fact, FactMemory
 from embmem.memory import Memory
 from embmem.observation import Intrinsics
 from embmem.occupancy import views
@@ -17,6 +20,7 @@ from embmem.viewing.scene import Thing, Trajectory
 Progress = Callable[[int, int], None]  # how much is done, of how much
 Now = Callable[[Record], Record]  # a record with its place as the map has it now
 _SILENT = ("view", "withdrawal", "correction", "purge", *LOG_KINDS)  # kinds that are no things
+_NAME = "is a"  # predicate of what a node of the scene graph is called
 _CHUNK = 1000  # records read at a time
 _MAX_TEXT = 300  # characters
 
@@ -45,6 +49,42 @@ def noted(memory: Memory, most: int, progress: Progress, now: Now = lambda recor
     records, n = found
     left_out = f"{len(records):,} of {n:,} records with a place are shown, the newest." if n > len(records) else ""
     return [thing for record in records if (thing := _thing(now(record))) is not None], left_out
+
+
+def with_facts(things: Sequence[Thing], memory: Memory) -> tuple[list[Thing], str]:
+    """(the things with what is said of them, what was left out).
+
+    The subject of a fact is a thing by its name, where only one is called so, by name and number ("mug-3"), or by its
+    node of the scene graph ("thing:3").
+    """
+    if not isinstance(memory.store, RecordStore):
+        return list(things), ""
+    said: dict[str, list[Fact]] = {}
+    nodes: dict[str, str] = {}  # of the scene graph, with their names
+    for fact in FactMemory(memory.store).history(belief_time=np.inf):
+        if fact.predicate == _NAME:
+            nodes[fact.subject] = str(fact.what)
+        else:
+            said.setdefault(fact.subject.casefold(), []).append(fact)
+    alike = Counter(thing.name.casefold() for thing in things)
+    told, used = [], {node.casefold() for node in nodes}
+    for thing in things:
+        name, number = thing.name.casefold(), thing.id.rpartition(" ")[2]
+        keys = [f"{name}-{number}", f"thing:{number}", *([name] if alike[name] == 1 else [])]
+        used.update(keys)
+        held = tuple(_held(fact, nodes) for key in keys for fact in said.get(key, ()))
+        texts = {text for text, _, _ in held}
+        told.append(replace(thing, held=held, facts=tuple(fact for fact in thing.facts if fact not in texts)))
+    n = len(said.keys() - used)
+    return (
+        told,
+        f"Facts about {n:,} name{'s' if n > 1 else ''} that no thing with a place has are not shown." if n else "",
+    )
+
+
+def _held(fact: Fact, nodes: Mapping[str, str]) -> tuple[str, float, float]:
+    what = f"the {nodes[fact.object]}" if fact.object is not None and fact.object in nodes else fact.what
+    return f"{fact.predicate} {what}"[:_MAX_TEXT], fact.valid_at, fact.invalid_at
 
 
 def _chosen(
