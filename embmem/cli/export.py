@@ -22,11 +22,12 @@ from embmem.occupancy import find_occupancy, views
 from embmem.output import new_folder
 from embmem.records import Query
 
-HELP = """embmem export: write a saved map as PLY, map_server grid, picture and OctoMap tree
+HELP = """embmem export: write a saved map as PLY, map_server grid, picture, OctoMap tree and scene graph
 
   embmem export file=room.embmem out=room
   embmem export file=room.embmem out=octomap 'formats=[bt]'
   embmem export file=room.embmem out=picture 'formats=[png]' ceiling=1.6
+  embmem export file=room.embmem out=graph 'formats=[scene_graph,dsg,text]'
 """
 
 
@@ -35,6 +36,7 @@ def run(cfg: DictConfig) -> None:
     writers: dict[str, Callable[[Path, Memory, DictConfig], None]] = {
         "ply": _ply, "map_server": _map_server, "png": _png,
         "bt": partial(_octomap, "map.bt"), "ot": partial(_octomap, "map.ot"),
+        **{form: partial(_scene_graph, form) for form in ("scene_graph", "dsg", "text")},
     }  # fmt: skip
     formats = list(cfg.formats) if OmegaConf.is_list(cfg.formats) else [cfg.formats]
     if not formats or not all(name in writers for name in formats):
@@ -60,6 +62,10 @@ def _map_server(folder: Path, memory: Memory, cfg: DictConfig) -> None:
 
 def _octomap(name: str, folder: Path, memory: Memory, cfg: DictConfig) -> None:
     instantiate(cfg.octomap)(folder / name, find_occupancy(memory))
+
+
+def _scene_graph(form: str, folder: Path, memory: Memory, cfg: DictConfig) -> None:
+    instantiate(cfg.scene_graph)(folder, memory.layers, form=form)
 
 
 def _png(folder: Path, memory: Memory, cfg: DictConfig) -> None:
