@@ -82,7 +82,7 @@ def merge(
     if a == b:
         raise ValueError(f"thing {kept} cannot be merged with itself")
     if table.are_apart(np.array([kept]), np.array([other]))[0]:
-        raise ValueError(f"things {kept} and {other} were seen in one frame: they are two")
+        raise ValueError(f"things {kept} and {other} are two: they were seen in one frame, or are kept apart")
     before = table.excerpt((kept, other))
     row, look, left = _fused(before.rows, before.looks, gate)
     places = np.concatenate([before.places, left])

@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Float32, Int
 from embmem.maps.object_rows import PLACE, ROW
 from embmem.protocols import Deformation
 
+MOST_PLACES = 64  # that are kept of each thing
+
 
 @dataclass(frozen=True, eq=False)
 class Excerpt:
@@ -85,6 +87,8 @@ class ThingTable:
 
     def leave(self, at: Int[np.ndarray, " n"]) -> None:
         """Keep the present places of these rows as places that they have left."""
+        if len(at) == 0:
+            return
         self.places = ordered_places(np.concatenate([self.places, places_of(self.rows[at])]))
 
     def keep_apart(self, pairs: Int[np.ndarray, "k 2"]) -> None:
@@ -94,8 +98,12 @@ class ThingTable:
 
     def are_apart(self, a: Int[np.ndarray, " n"], b: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
         """Whether these pairs of ids are known to be two things."""
-        codes = self.apart[:, 0] * self.next_id + self.apart[:, 1]
-        return np.isin(np.minimum(a, b) * self.next_id + np.maximum(a, b), codes)
+        if len(self.apart) == 0:
+            return np.zeros(len(a), dtype=np.bool_)
+        codes = self.apart[:, 0] * self.next_id + self.apart[:, 1]  # ascending
+        wanted = np.minimum(a, b) * self.next_id + np.maximum(a, b)
+        at = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+        return np.equal(codes[at], wanted)
 
     def excerpt(self, ids: Collection[int]) -> Excerpt:
         """What is held about the things of these ids; those that are not there are left out."""
@@ -138,8 +146,10 @@ def places_of(rows: np.ndarray) -> np.ndarray:
 
 
 def ordered_places(places: np.ndarray) -> np.ndarray:
-    """Places by thing, then by time."""
-    return places[np.lexsort((places["first_seen"], places["last_seen"], places["thing"]))]
+    """Places by thing, then by time; of each thing the newest `MOST_PLACES`."""
+    places = places[np.lexsort((places["first_seen"], places["last_seen"], places["thing"]))]
+    n_newer = np.searchsorted(places["thing"], places["thing"], side="right") - np.arange(len(places)) - 1
+    return places[n_newer < MOST_PLACES]
 
 
 def deform_places(table: np.ndarray, deformation: Deformation) -> None:
