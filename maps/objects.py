@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 
 from embmem.errors import InputError
 from embmem.geometry import invert_pose
@@ -360,7 +360,7 @@ class ObjectMemory:
         return next((i for i, each in enumerate(self.categories) if each.casefold() == wanted), -1)
 
     def _doubt(
-        self, observation: Observation, seen: Int[np.ndarray, " k"], semantic: Int[np.ndarray, "h w"]
+        self, observation: Observation, seen: Int[np.ndarray, " k"], semantic: Integer[np.ndarray, "h w"]
     ) -> Int[np.ndarray, " m"]:
         """Negative evidence for what should have been seen; returns its rows."""
         rows = self.table.rows
