@@ -15,11 +15,12 @@ from embmem.merge.files import Merged
 
 HELP = """embmem merge: make one memory of several: of sessions, or of robots
 
-  embmem merge a.embmem b.embmem out=c.embmem       records, links, corrections and layers of both
-  embmem merge c.embmem a.embmem out=d.embmem       what was merged before, and what a has taken in since
+  embmem merge a.embmem b.embmem out=c.embmem               find the session of b in the map of a, then merge both
+  embmem merge a.embmem b.embmem out=c.embmem frame=same    both robots had the same map frame
+  embmem merge c.embmem a.embmem out=d.embmem               what was merged before, and what a has taken in since
 
-The order of the files does not matter, and nothing is there twice. What was withdrawn, corrected or purged in one file
-is so in the merged one. Layers are replayed from the frames of all files, in the order of time.
+Nothing is there twice, and what was withdrawn, corrected or purged in one file is so in the merged one. Layers are
+replayed from the frames of all files, in the order of time. A session that cannot be found for sure is not merged.
 """
 POSITIONAL = ("files...",)
 

@@ -20,9 +20,10 @@ from embmem.geometry import invert_pose
 from embmem.merge.operations import Operation, Origin, Placed, moved, silenced
 from embmem.protocols import Deformation
 from embmem.records import Record
-from embmem.replay.observation_log import deformation_of
+from embmem.replay.observation_log import IS_BELIEVED, deformation_of
 from embmem.store import hidden
-from embmem.store.schema import LOG_TABLES, run_script
+from embmem.store.rows import select_records
+from embmem.store.schema import LOG_TABLES, Connection, run_script
 
 ALIGNMENT = "alignment"
 _RIGID = 1e-6
@@ -62,6 +63,31 @@ def placements(ops: Sequence[Operation], same: Mapping[str, str]) -> dict[Origin
         if op.origin not in found and not np.array_equal(T, np.eye(4)):
             found[op.origin] = _moved_by(op, T)
     return found
+
+
+def closed_frames(db: Connection) -> tuple[list[int], np.ndarray]:
+    """(ids, (n, 4, 4) poses) of the frames of a memory that are believed, in order, with its loop closures applied.
+
+    Raises:
+        InputError: if a frame has no pose, or a loop closure is damaged.
+    """
+    ids: list[int] = []
+    stamps: list[float] = []
+    poses: list[np.ndarray] = []
+    sql = f"SELECT id, kind, t_event, pose FROM records WHERE {IS_BELIEVED} AND kind <> 'tick' ORDER BY id"
+    for record_id, kind, t_event, pose in db.execute(sql).fetchall():
+        if kind == "frame":
+            if not isinstance(pose, bytes) or len(pose) != 128:
+                raise InputError(f"frame {record_id} has no pose")
+            ids.append(record_id)
+            stamps.append(t_event)
+            poses.append(np.frombuffer(pose, dtype="<f8").reshape(4, 4))
+            continue
+        (record,) = select_records(db, [record_id])
+        deformation = deformation_of(record)
+        if len(deformation.stamps) and ids:
+            poses = list(deformation.at(np.array(stamps)) @ np.array(poses))
+    return ids, np.array(poses).reshape(-1, 4, 4)
 
 
 def frames_of(alignments: Sequence[Operation], same: Mapping[str, str]) -> dict[str, np.ndarray]:

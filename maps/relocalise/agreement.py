@@ -41,6 +41,7 @@ class Agreement:
     against: Float[np.ndarray, " f"]  # lies in empty space, or behind a surface that the session does not see
     unknown: Float[np.ndarray, " f"]  # lies where the map knows nothing
     misnamed: Float[np.ndarray, " f"]  # lies on the surface of something else
+    is_named: bool  # whether names could be compared on half of what is met at least
 
     def total(self, name: str) -> float:
         """One share over all frames."""
@@ -127,20 +128,22 @@ def agreement(
     directions = ways / np.maximum(lengths, 1e-9)[:, None]
     stops = voxels.cast(origins, directions, float(lengths.max(initial=0.0)) + 1.0)
     is_through = stops < lengths - THROUGH
-    hits = (
-        rays.origins
-        + (rays.ends - rays.origins) * np.where(is_through, stops / np.maximum(lengths, 1e-9), 0.0)[:, None]
-    )
+    way_to_stop = np.where(is_through, stops / np.maximum(lengths, 1e-9), 0.0)[:, None]
+    hits = rays.origins + (rays.ends - rays.origins) * way_to_stop
     is_through[is_through] = own_surface.query(hits[is_through])[0] > UNSEEN
     with np.errstate(invalid="ignore"):
         is_in_empty = (distance > IN_EMPTY) & (voxels.log_odds(ends) < 0)
     is_against = is_through | is_in_empty
     is_met = (distance <= MEETS) & ~is_against
-    is_misnamed = is_met & (label >= 0) & (rays.label >= 0) & (label != rays.label)
+    is_comparable = is_met & (label >= 0) & (rays.label >= 0)
+    is_misnamed = is_comparable & (label != rays.label)
+    is_named = bool(2 * np.count_nonzero(is_comparable) >= max(np.count_nonzero(is_met), 1))
     weight = weights.of(ends[:, 2])
     total = np.bincount(rays.frame, weight, rays.n_frames)
 
     def share(is_so: np.ndarray) -> Float[np.ndarray, " f"]:
         return np.bincount(rays.frame, weight * is_so, rays.n_frames) / np.maximum(total, 1e-9)
 
-    return Agreement(total, share(is_met), share(is_against), share(~is_met & ~is_against), share(is_misnamed))
+    return Agreement(
+        total, share(is_met), share(is_against), share(~is_met & ~is_against), share(is_misnamed), is_named
+    )
