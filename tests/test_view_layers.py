@@ -22,6 +22,7 @@ from embmem.maps.landmarks import LandmarkGraph
 from embmem.maps.pose_graph import Edge, PoseGraph
 from embmem.maps.scene_graph.scene_graph import SceneGraph
 from embmem.maps.scene_graph.things import Things
+from embmem.maps.semantic_map import SemanticMap
 from embmem.maps.viewing import scene_of
 from embmem.maps.viewing.rooms import outlines
 from embmem.memory import Memory
@@ -108,6 +109,17 @@ def small_flat() -> Memory:
     for frame in house_frames(80):
         memory.observe(frame)
     return memory
+
+
+def test_a_semantic_map_alone_shows_its_voxels_and_things() -> None:
+    layer = SemanticMap()
+    for frame in house_frames(40):
+        layer.observe(frame)
+    scene = scene_of(Memory([layer]), find_rooms=False)
+    assert scene.voxels is not None
+    np.testing.assert_array_equal(scene.voxels.centres, layer.voxels.occupied())
+    assert scene.plan is not None
+    assert sorted(thing.name for thing in scene.things) == sorted(thing.category for thing in layer.things())
 
 
 def test_landmarks_and_the_ways_between_them_are_those_of_networkx() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from view_scene import HOSTILE, flat, thing
 
-from embmem.errors import MissingExtraError, OutputExistsError
+from embmem.errors import InputError, MissingExtraError, OutputExistsError
 from embmem.viewing import Scene, rerun_log
 from embmem.viewing.rerun_log import TIMELINE, write_recording
 
@@ -125,6 +126,12 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
         write_recording(path, flat())
     assert path.read_bytes() == b"mine"
     assert [file.name for file in tmp_path.iterdir()] == ["flat.rrd"]
+
+
+@pytest.mark.skipif("DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ, reason="would open a window")
+def test_without_a_screen_the_viewer_says_what_to_do_instead() -> None:
+    with pytest.raises(InputError, match=r"does not start here; write out=memory.html or out=memory.rrd"):
+        rerun_log.show(flat())
 
 
 def test_without_rerun_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +20,7 @@ from embmem.viewing.scene import Graph, Room, Scene, Thing, Trajectory, is_unix
 
 TIMELINE = "stamp"
 _PATH, _SURE, _DOUBTED, _ROOM = (228, 87, 46), (15, 118, 110), (148, 163, 184), (139, 92, 246)
-_GRAPHS = ((34, 160, 80), (59, 110, 240), (210, 50, 130), (190, 140, 20))
+_GRAPHS = ((59, 110, 240), (190, 140, 20), (210, 50, 130), (34, 160, 80))
 _MAX_DIAGRAM = 2000  # nodes that are also drawn as a diagram
 
 
@@ -38,20 +42,25 @@ def write_recording(path: Path, scene: Scene, *, overwrite: bool = False) -> Non
 
 
 def show(scene: Scene) -> None:
-    """Open the Rerun viewer on the scene.
+    """Open the Rerun viewer on the scene and return when it is closed.
+
+    It is given a file, not a connection: what a memory holds is not offered to the network.
 
     Raises:
         MissingExtraError: if Rerun is not installed.
         InputError: if the viewer does not start.
     """
-    rr = import_extra("rerun", "view")
-    recording = _new(rr, scene)
-    try:
-        recording.spawn(default_blueprint=_blueprint(scene))
-    except (RuntimeError, OSError) as error:
-        raise InputError(f"the Rerun viewer does not start: {error}; write out=memory.html instead") from error
-    log_scene(rr, recording, scene)
-    recording.flush()
+    import_extra("rerun", "view")
+    with tempfile.TemporaryDirectory(prefix="embmem-") as folder:
+        file = Path(folder) / "memory.rrd"
+        write_recording(file, scene)
+        command = [sys.executable, "-m", "rerun", "--bind", "127.0.0.1", str(file)]
+        done = subprocess.run(
+            command, env={"RUST_LOG": "error", **os.environ}, stderr=subprocess.PIPE, text=True, check=False
+        )
+    if done.returncode != 0:
+        reason = next((line for line in done.stderr.splitlines() if line.startswith("Error")), "")
+        raise InputError(f"the Rerun viewer does not start here; write out=memory.html or out=memory.rrd ({reason})")
 
 
 def log_scene(rr: ModuleType, recording: Any, scene: Scene) -> None:

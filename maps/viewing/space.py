@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 
 from embmem.exports.ply import height_colours
 from embmem.maps.grid import OccupancyGrid
+from embmem.maps.semantic_map import SemanticMap
 from embmem.maps.voxels import DecayLayers, VoxelMap
 from embmem.maps.voxels.levels import level
 from embmem.memory import Memory
@@ -26,7 +27,7 @@ def voxel_maps(memory: Memory) -> list[VoxelMap]:
     for layer in memory.layers:
         if isinstance(layer, DecayLayers):
             maps += [layer.static, layer.dynamic]
-    return maps
+    return maps or [layer.voxels for layer in memory.layers if isinstance(layer, SemanticMap)]
 
 
 def cloud_of(voxels: VoxelMap, most: int, colour: str) -> VoxelCloud:
