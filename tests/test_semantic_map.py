@@ -16,7 +16,7 @@ from embmem.errors import InputError
 from embmem.geometry import backproject, camera_pose
 from embmem.maps.semantic_map import ChangedThings, SemanticMap
 from embmem.maps.semantic_map.path import Path
-from embmem.maps.semantic_map.things import Hidden, components
+from embmem.maps.semantic_map.things import Flood, Hidden, components
 from embmem.observation import Observation
 from embmem.protocols import Deformation
 from embmem.records import Query
@@ -58,8 +58,11 @@ def test_hidden_cells_join_what_a_flood_of_scipy_joins(mask: np.ndarray, hidden:
         flood = ndimage.binary_dilation(flood, np.ones((3, 3))) & (hidden | mask)
     expected, _ = ndimage.label(flood, structure=np.ones((3, 3)))
     xy = np.argwhere(mask)
-    veil = Hidden(hidden.T.copy(), np.zeros(2, dtype=np.int64), 2 * half)
-    assert same_partition(components(xy, 0, veil), expected[xy[:, 0], xy[:, 1]])
+    veil = Hidden(np.where(hidden.T, 7, -1), np.zeros(2, dtype=np.int64), 2 * half)
+    flood = Flood(veil, 7, np.ones(len(xy), dtype=bool))
+    assert same_partition(components(xy, 0, flood), expected[xy[:, 0], xy[:, 1]])
+    elsewhere = components(xy, 0, Flood(veil, 8, np.ones(len(xy), dtype=bool)))
+    np.testing.assert_array_equal(elsewhere, components(xy, 0))
 
 
 def shown(frames: list[Observation], label: int, resolution: float) -> set[tuple[int, int]]:

@@ -107,7 +107,7 @@ class Annotation:
         return f"{line}; {distance:.1f} m {_direction(bearing)}"
 
 
-def annotate(semantic_map: SemanticMap, *, min_support: float = 0.5, limit: int = 200) -> Annotation:
+def annotate(semantic_map: SemanticMap, *, min_support: float = 0.35, limit: int = 200) -> Annotation:
     """The labels of a map as it is now.
 
     Args:

@@ -263,17 +263,18 @@ class SemanticMap:
             raise ValueError("the voxels of this map have lost their payload")
         return self.voxels.payload
 
-    def _hidden(self) -> Hidden | None:
+    def _find(self, cells: LabelCells) -> list[Thing]:
+        least = {"min_cells": self.min_cells, "min_voxels": self.min_voxels, "min_votes": self.min_votes}
+        return find_things(cells, self._payload().names, gap=self.gap, hidden=self._hidden(cells), **least)
+
+    def _hidden(self, cells: LabelCells) -> Hidden | None:
         """The cells that nobody looked into, low enough not to look over things."""
         grid = self._low_builder.update()
         if self.bridge == 0.0 or grid.cells.size == 0:
             return None
         corner = np.round(grid.origin / self.resolution).astype(np.int64)
-        return Hidden(grid.cells == UNSEEN, corner, round(self.bridge / self.resolution))
-
-    def _find(self, cells: LabelCells) -> list[Thing]:
-        least = {"min_cells": self.min_cells, "min_voxels": self.min_voxels, "min_votes": self.min_votes}
-        return find_things(cells, self._payload().names, gap=self.gap, hidden=self._hidden(), **least)
+        reach = round(self.bridge / self.resolution)
+        return Hidden.around(cells, grid.cells == UNSEEN, corner, reach, _LOW)
 
     def _grid_bytes(self) -> float:
         return float(self._builder.grid.cells.nbytes + self._low_builder.grid.cells.nbytes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
+from scipy import ndimage
 
 from embmem.maps.semantic_map.cells import LabelCells
 
@@ -41,20 +42,46 @@ class Thing:
 
 @dataclass(frozen=True, eq=False)
 class Hidden:
-    """Cells into which nobody has looked: what lies on both sides of them may be one thing."""
+    """Cells into which nobody has looked: what lies on both sides of them may be one thing.
 
-    is_hidden: Bool[np.ndarray, "h w"]  # rows along y
+    A hidden cell goes to the category that it is nearest to, so that two counters beside a stove are not joined
+    through the stove.
+    """
+
+    owner: Int[np.ndarray, "h w"]  # category of each hidden cell, -1 for those that are not; rows along y
     corner: Int[np.ndarray, "2"]  # (x, y) of cell (0, 0)
     reach: int  # cells that a thing may go on through them
+    height: float = np.inf  # [m] up to which they hide anything: what hangs higher does not go on through them
 
-    def window(self, low: Int[np.ndarray, "2"], shape: tuple[int, int]) -> UInt8[np.ndarray, "w h"]:
-        """1 for the hidden cells from `low` (x, y) on, first axis x; what is beyond the grid is not hidden."""
+    @classmethod
+    def around(
+        cls,
+        cells: LabelCells,
+        is_hidden: Bool[np.ndarray, "h w"],
+        corner: Int[np.ndarray, "2"],
+        reach: int,
+        height: float = np.inf,
+    ) -> Hidden:
+        """Each hidden cell for the nearest of these cells that is low enough."""
+        owner = np.full(is_hidden.shape, -1, dtype=np.int64)
+        at = (cells.xy - corner)[:, ::-1]
+        is_near = (cells.low < height) & ((at >= 0) & (at < is_hidden.shape)).all(axis=1)
+        rows, columns = at[is_near].T
+        if len(rows) and is_hidden.any():
+            owner[rows, columns] = cells.category[is_near]
+            row, column = ndimage.distance_transform_edt(owner < 0, return_distances=False, return_indices=True)
+            owner = np.where(is_hidden, owner[row, column], -1)
+        return cls(owner, corner, reach, height)
+
+    def window(self, category: int, low: Int[np.ndarray, "2"], shape: tuple[int, int]) -> UInt8[np.ndarray, "w h"]:
+        """1 for the hidden cells of a category from `low` (x, y) on, first axis x."""
         window = np.zeros(shape, dtype=np.uint8)
         start = np.maximum(self.corner - low, 0)
-        end = np.minimum(self.corner + self.is_hidden.shape[::-1] - low, shape)
+        end = np.minimum(self.corner + self.owner.shape[::-1] - low, shape)
         if (end > start).all():
             a, b = start + low - self.corner, end + low - self.corner
-            window[start[0] : end[0], start[1] : end[1]] = self.is_hidden[a[1] : b[1], a[0] : b[0]].T
+            owner = self.owner[a[1] : b[1], a[0] : b[0]].T
+            window[start[0] : end[0], start[1] : end[1]] = owner == category
         return window
 
 
@@ -86,7 +113,10 @@ def find_things(
     ends = np.append(starts, len(cells))[1:]
     things = []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        piece = components(cells.xy[start:end], gap, hidden)
+        flood = None
+        if hidden is not None:
+            flood = Flood(hidden, int(cells.category[start]), cells.low[start:end] < hidden.height)
+        piece = components(cells.xy[start:end], gap, flood)
         for number in range(int(piece.max(initial=-1)) + 1):
             at = start + np.flatnonzero(piece == number)
             is_large = len(at) >= min_cells and cells.n_voxels[at].sum() >= min_voxels
@@ -95,24 +125,34 @@ def find_things(
     return things
 
 
-def components(xy: Int[np.ndarray, "n 2"], gap: int, hidden: Hidden | None = None) -> Int[np.ndarray, " n"]:
-    """Number of the connected component of each cell, from 0 in the order of their first cells."""
+@dataclass(frozen=True, eq=False)
+class Flood:
+    """How cells of one category go on through hidden ones."""
+
+    hidden: Hidden
+    category: int
+    is_low: Bool[np.ndarray, " n"]  # the cells that do
+
+
+def components(xy: Int[np.ndarray, "n 2"], gap: int, flood: Flood | None = None) -> Int[np.ndarray, " n"]:
+    """Number of the connected component of each cell, from 0 in the order of their first cells; see `find_things`."""
     if len(xy) == 0:
         return np.zeros(0, dtype=np.int64)
-    pad = 1 + gap + (hidden.reach if hidden else 0)
+    pad = 1 + gap + (flood.hidden.reach if flood else 0)
     low = xy.min(axis=0) - pad
     at = xy - low
-    width, height = (at.max(axis=0) + pad + 1).tolist()
-    mask = np.zeros((width, height), dtype=np.uint8)
+    shape: tuple[int, int] = tuple((at.max(axis=0) + pad + 1).tolist())
+    mask = np.zeros(shape, dtype=np.uint8)
     mask[at[:, 0], at[:, 1]] = 1
     # a square of gap + 1 cells around each: two squares touch if one cell is gap + 1 moves from the other
     grown: np.ndarray = cv2.dilate(mask, np.ones((gap + 1, gap + 1), dtype=np.uint8))
-    if hidden is not None:
-        free = hidden.window(low, (width, height)) | mask
-        flood: np.ndarray = mask
-        for _ in range((hidden.reach + 1) // 2):
-            flood = np.bitwise_and(cv2.dilate(flood, _KING), free)
-        grown = np.bitwise_or(grown, flood)
+    if flood is not None:
+        water = mask.copy()
+        water[at[~flood.is_low, 0], at[~flood.is_low, 1]] = 0
+        bed = flood.hidden.window(flood.category, low, shape) | water
+        for _ in range((flood.hidden.reach + 1) // 2):
+            water = np.bitwise_and(cv2.dilate(water, _KING), bed)
+        grown = np.bitwise_or(grown, water)
     _, labels = cv2.connectedComponents(grown, connectivity=8)
     _, first, inverse = np.unique(labels[at[:, 0], at[:, 1]], return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse.ravel()]
