@@ -116,8 +116,8 @@ class SqlIntervals:
         """What held at a time, as it was believed at another."""
         row = self._db.execute(
             "SELECT object, valid_at, invalid_at, created_at, expired_at FROM edges WHERE subject = ? AND predicate = ?"
-            " AND valid_at <= ? AND invalid_at > ?"
-            " AND created_at <= ? AND expired_at > ?",
+            " AND valid_at <= ? AND invalid_at > ? AND created_at <= ? AND expired_at > ?"
+            " ORDER BY valid_at DESC LIMIT 1",
             (subject, predicate, t, t, belief, belief),
         ).fetchone()
         return None if row is None else str(row[0])

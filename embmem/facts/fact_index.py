@@ -252,6 +252,10 @@ class FactIndex:
     def _version(self, row: int, line: Line, at: int, t: float) -> tuple[float, float, float]:
         """Where a row's interval ends as believed at `t`, and from when to when just that is believed."""
         c = self.columns
+        is_plain = not math.isnan(c.created[row]) and (c.subjects[row], c.predicates[row]) not in self._retracted
+        plain = line.plain_version(at, t, c) if is_plain else None
+        if plain is not None:
+            return plain
         spell = c.spell(row, t)
         if spell is None:
             raise ValueError(f"record {c.ids[row]} is not believed at {t}")

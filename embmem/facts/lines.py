@@ -161,6 +161,26 @@ class Line:
                 return found
         return None
 
+    def plain_version(self, at: int, t: float, columns: Columns) -> tuple[float, float, float] | None:
+        """Where the interval at a position ends as believed at `t`, and from when to when just that is believed.
+
+        None where it takes a closer look: something was hidden at some time, has the same stamp, or comes much later.
+        """
+        times, rows, created = self.times, self.rows, columns.created
+        row = rows[at]
+        begin, expired, end = created[row], math.inf, columns.ends[row]
+        for i in range(at + 1, min(at + _NEAR, len(rows))):
+            time, came = times[i], created[rows[i]]
+            if time >= end:
+                return end, begin, expired
+            if math.isnan(came) or times[i - 1] == time:
+                return None
+            if came <= t:
+                is_alone = i + 1 == len(rows) or times[i + 1] > time
+                return (time, max(begin, came), expired) if is_alone else None
+            expired = min(expired, came)
+        return (end, begin, expired) if at + _NEAR >= len(rows) else None
+
     def narrowed(self, start: int, end: int, t: float, window: Spell, columns: Columns) -> Spell:
         """The part around `t` of a spell in which none of the rows, not believed at `t`, is believed."""
         a, b = window
