@@ -87,8 +87,8 @@ def test_layers_are_those_of_one_robot_that_saw_it_all(files: dict[str, Path], t
         with open_durable(path) as memory:
             assert memory.stats()["log"]["replayed"] == 0.0  # the layers are in the file
     here, there = (open_memory(path) for path in (tmp_path / "abc.embmem", alone))
-    for kind in (VoxelMap, ObjectMemory):
-        a, b = here.layer(kind).save(), there.layer(kind).save()
+    for ours, theirs in zip(here.layers, there.layers, strict=True):
+        a, b = ours.save(), theirs.save()
         assert {name: array.tobytes() for name, array in a.arrays.items()} == {
             name: array.tobytes() for name, array in b.arrays.items()
         }
@@ -207,8 +207,8 @@ def test_layers_with_other_settings_are_refused(files: dict[str, Path], tmp_path
 
 
 def test_a_session_is_found_in_the_map_of_another_and_merged(tmp_path: Path) -> None:
-    frames = house_frames(120)
-    first, second = frames[:90], frames[30:60]
+    frames = house_frames(60)
+    first, second = frames[:50], frames[20:34]
     T = camera_pose(np.array([3.0, -2.0, 0.4]), 1.1) @ invert_pose(camera_pose(np.zeros(3), 0.0))
     elsewhere = [
         replace(frame, T_map_camera=invert_pose(T) @ frame.T_map_camera, stamp=frame.stamp + 100.0) for frame in second
@@ -227,12 +227,12 @@ def test_a_session_is_found_in_the_map_of_another_and_merged(tmp_path: Path) -> 
 
 
 def test_a_session_that_is_not_found_is_not_merged(files: dict[str, Path], tmp_path: Path) -> None:
-    a = robot(tmp_path / "house.embmem", house_frames(60))
+    a = robot(tmp_path / "house.embmem", house_frames(60)[:30])
     out = tmp_path / "out.embmem"
     with pytest.raises(InputError, match="is not found"):
         merge_memories([a, files["a"]], out)
     assert not out.exists()
-    assert sum(len(part) for part in session_parts(a)) > 10
+    assert sum(len(part) for part in session_parts(a)) >= 10
 
 
 def test_the_command_merges_and_explains_itself(
