@@ -1,4 +1,8 @@
-"""Moving blocks: each is resampled at the centres of the voxels that its box covers after the move."""
+"""Moving blocks: each is resampled at the centres of the voxels that its box covers after the move.
+
+A turned voxel may lie between the centres. With `keep_all` an occupied one that no centre asks for goes where its own
+centre goes: every occupied voxel is found again less than a voxel from where it should be.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,9 @@ _MAX_NEW = 27  # a cube of 8 voxels, however it is turned, meets at most 3 block
 _CHUNK = 4096  # blocks whose channels are copied at once
 
 
-def moved_blocks(pool: BlockPool, T_new_old: Float[np.ndarray, "n 4 4"], resolution: float) -> BlockPool:
+def moved_blocks(
+    pool: BlockPool, T_new_old: Float[np.ndarray, "n 4 4"], resolution: float, *, keep_all: bool = False
+) -> BlockPool:
     """A new pool with block i moved by the rigid `T_new_old[i]`.
 
     Where blocks meet, the higher byte wins, of equal ones the first in Morton order; the channels come with it. Asking
@@ -43,7 +49,9 @@ def moved_blocks(pool: BlockPool, T_new_old: Float[np.ndarray, "n 4 4"], resolut
             sources = larger
         old = (coordinates, pool.cells, pool.stamps)
         new = (moved.table, moved.keys, moved.cells, moved.stamps)
-        done, moved.n = _move_blocks(order, done, old, T_voxels, inverse, new, sources, moved.n, moved.n + n_room)
+        done, moved.n = _move_blocks(
+            order, done, old, T_voxels, inverse, new, sources, moved.n, moved.n + n_room, keep_all
+        )
     moved.revisions[: moved.n] = moved.revision
     for name, channel in pool.channels.items():
         old_rows = channel[: pool.n].reshape(pool.n * VOLUME, *channel.shape[2:])
@@ -57,21 +65,21 @@ def moved_blocks(pool: BlockPool, T_new_old: Float[np.ndarray, "n 4 4"], resolut
 
 @no_type_check
 @njit(cache=True)
-def _move_blocks(order, done, old, T, inverse, new, sources, n, room):
+def _move_blocks(order, done, old, T, inverse, new, sources, n, room, keep_all):
     """Write blocks from order[done] on while there is room; returns how many are done and the number of new blocks."""
     coordinates, cells, stamps = old
     while done < len(order) and n + _MAX_NEW <= room:
         row = order[done]
-        n = _move_block(coordinates[row], row, cells[row], stamps[row], T[row], inverse[row], new, sources, n)
+        n = _move_block(coordinates[row], row, cells[row], stamps[row], T[row], inverse[row], new, sources, n, keep_all)
         done += 1
     return done, n
 
 
 @no_type_check
 @njit(cache=True)
-def _move_block(coordinate, row, values, stamp, T, inverse, new, sources, n):
+def _move_block(coordinate, row, values, stamp, T, inverse, new, sources, n, keep_all):
     """Write one block, turned and shifted by T (in voxels), into the arrays; returns the new number of blocks."""
-    table, keys, cells, stamps = new
+    cells = new[2]
     low, high = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
     for axis in range(3):
         centre, half = T[axis, 3], 0.0
@@ -80,31 +88,71 @@ def _move_block(coordinate, row, values, stamp, T, inverse, new, sources, n):
             half += abs(T[axis, other]) * (SIDE / 2.0)
         low[axis], high[axis] = floor(centre - half - 0.5), floor(centre + half + 0.5)
     place = np.empty(3)
-    found = np.full(
-        64, -1, dtype=np.int64
-    )  # rows of the few blocks that this one meets, by the low bits of their place
+    found = np.full(64, -1, dtype=np.int64)  # rows of the blocks that this one meets, by the low bits of their place
+    asked = np.zeros(VOLUME, dtype=np.bool_)
     for x in range(low[0], high[0] + 1):
         for y in range(low[1], high[1] + 1):
             for axis in range(3):
                 place[axis] = inverse[axis, 0] * (x + 0.5) + inverse[axis, 1] * (y + 0.5)
             first, last = _inside(place, inverse, coordinate, low[2], high[2])
-            corner = (x // SIDE % 4 * 4 + y // SIDE % 4) * 4
             for z in range(first, last + 1):
                 source = _source(place, inverse, coordinate, z)
                 if source < 0 or values[source] == UNKNOWN:
                     continue
-                block = found[corner + z // SIDE % 4]
-                if block < 0:
-                    n_before = n
-                    block, n = insert(table, keys, cells, n, pack(x // SIDE, y // SIDE, z // SIDE))
-                    stamps[block] = stamp if n > n_before else max(stamps[block], stamp)
-                    found[corner + z // SIDE % 4] = block
+                asked[source] = True
+                block, n = _block_at(x, y, z, found, new, stamp, n)
                 index = cell_index(x, y, z)
                 if values[source] > cells[block, index]:
                     cells[block, index] = values[source]
                     if len(sources) > 0:
                         sources[block, index] = 1 + row * VOLUME + source
+    if not keep_all:
+        return n
+    return _move_missed(coordinate, row, values, stamp, T, asked, found, new, sources, n)
+
+
+@no_type_check
+@njit(cache=True)
+def _move_missed(coordinate, row, values, stamp, T, asked, found, new, sources, n):
+    """Write the occupied voxels of a block that no centre asked for; returns the new number of blocks."""
+    cells = new[2]
+    for source in range(VOLUME):
+        if asked[source] or values[source] <= 0:
+            continue
+        x, y, z = _target(T, coordinate, source)
+        block, n = _block_at(x, y, z, found, new, stamp, n)
+        index = cell_index(x, y, z)
+        if values[source] > cells[block, index]:
+            cells[block, index] = values[source]
+            if len(sources) > 0:
+                sources[block, index] = 1 + row * VOLUME + source
     return n
+
+
+@no_type_check
+@njit(cache=True, inline="always")
+def _block_at(x, y, z, found, new, stamp, n):
+    """(row, new number of blocks) of the new block around a voxel."""
+    table, keys, cells, stamps = new
+    place = (x // SIDE % 4 * 4 + y // SIDE % 4) * 4 + z // SIDE % 4
+    if found[place] < 0:
+        n_before = n
+        found[place], n = insert(table, keys, cells, n, pack(x // SIDE, y // SIDE, z // SIDE))
+        stamps[found[place]] = stamp if n > n_before else max(stamps[found[place]], stamp)
+    return found[place], n
+
+
+@no_type_check
+@njit(cache=True, inline="always")
+def _target(T, coordinate, source):
+    """The voxel in which the centre of an old one ends."""
+    i = coordinate[0] * SIDE + source // (SIDE * SIDE) + 0.5
+    j = coordinate[1] * SIDE + source // SIDE % SIDE + 0.5
+    k = coordinate[2] * SIDE + source % SIDE + 0.5
+    x = floor(T[0, 0] * i + T[0, 1] * j + T[0, 2] * k + T[0, 3])
+    y = floor(T[1, 0] * i + T[1, 1] * j + T[1, 2] * k + T[1, 3])
+    z = floor(T[2, 0] * i + T[2, 1] * j + T[2, 2] * k + T[2, 3])
+    return x, y, z
 
 
 @no_type_check

@@ -265,7 +265,8 @@ class VoxelMap:
         if len(deformation.stamps) == 0 or self.blocks.n == 0:
             return
         pool = self.blocks
-        self.blocks = moved_blocks(pool, deformation.at(pool.stamps[: pool.n]), self.resolution)
+        T_new_old = deformation.at(pool.stamps[: pool.n])
+        self.blocks = moved_blocks(pool, T_new_old, self.resolution, keep_all=True)
         self.blocks.revision = pool.revision + 1
         self.blocks.revisions[: self.blocks.n] = self.blocks.revision
 
