@@ -344,7 +344,8 @@ def main() -> None:
         peer, ratio = (f"{row.peer:.3g}", f"{row.ratio:.3g}") if row.peer and row.ratio else ("", "")
         met = "yes" if row.met else "NO"
         table.add_row(row.name, f"{row.ours:.4g}", peer, row.peer_name, ratio, row.goal, met)
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=150)).print(table)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embmem.geometry import camera_pose
 from embmem.maps.landmarks import LandmarkGraph, Localiser
+from embmem.observation import Intrinsics, Observation
 
 
 def random_graph(rng: np.random.Generator, n: int, dim: int = 3) -> LandmarkGraph:
@@ -133,6 +136,31 @@ def test_views_of_nothing_in_the_map_mean_lost_however_sure_the_belief() -> None
     assert estimate.expected_cosine < 0.5
 
 
+def test_frames_in_a_frame_of_their_own_are_enough_and_count_once_a_stride() -> None:
+    graph, places, looks = ring()
+    localiser = graph.localiser(sigma=0.3, stride=0.9)
+    turned = camera_pose(np.array([7.0, -3.0, 1.0]), 2.0)  # odometry that knows nothing of the map
+    camera, ones = Intrinsics.from_fov(8, 6, 79.0), np.ones((6, 8), dtype=np.int32)
+
+    def frame(i: float) -> Observation:
+        at, yaw = places[int(i)] + (i % 1) * (places[int(i) + 1] - places[int(i)]), 0.16 * i
+        pose = turned @ camera_pose(at, yaw)
+        return Observation(i, pose, camera, instance=ones, embeddings={1: looks[round(i)].astype(np.float32)})
+
+    for i in np.arange(15.0, 23.0, 0.25):
+        estimate = localiser.observe(frame(float(i)))
+    assert estimate.id == 22
+    assert not estimate.is_lost
+    belief = localiser.belief
+    for _ in range(3):  # standing still proves nothing
+        localiser.observe(frame(22.75))
+    assert localiser.belief is belief
+    blind = replace(frame(23.75), embeddings=None, instance=None)
+    assert localiser.observe(blind) == estimate
+    localiser.observe(replace(frame(22.75), T_map_camera=frame(22.75).T_map_camera @ camera_pose(np.zeros(3), 2.0)))
+    assert localiser.belief is not belief
+
+
 def test_dead_landmarks_are_no_places_to_be_at() -> None:
     graph, _, looks = ring()
     graph.merge(3, 23)
@@ -158,4 +186,6 @@ def test_bad_input_is_refused() -> None:
         LandmarkGraph().localiser()
     with pytest.raises(ValueError, match="kidnap"):
         graph.localiser(kidnap=0.0)
+    with pytest.raises(ValueError, match="stride"):
+        graph.localiser(turn=0.0)
     np.testing.assert_array_equal(localiser.belief, belief)

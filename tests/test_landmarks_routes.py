@@ -125,12 +125,13 @@ def test_a_town_with_closed_streets_matches_scipy() -> None:
 
 def test_a_changed_cost_leaves_far_regions_alone() -> None:
     looked = []
-    for side in (20, 40, 80):
+    for side in (40, 80):
         positions, edges, costs = streets(side)
         routes = RegionRoutes(positions, edges, costs, region_size=64)
         routes.close()
-        looked.append(max(routes.set_costs(np.array([i]), costs[[i]] * 2.0) for i in range(0, len(edges), 97)))
-    assert looked[2] < 2 * looked[0]
+        some = np.random.default_rng(0).integers(0, len(edges), 200)
+        looked.append(np.mean([routes.set_costs(np.array([i]), costs[[i]] * 2.0) for i in some]))
+    assert looked[1] < 1.3 * looked[0]  # with four times the edges
 
 
 def test_a_change_gives_the_short_cuts_of_a_fresh_build() -> None:

@@ -75,8 +75,10 @@ class LandmarkGraph:
             region_size: nodes in a region of the planner.
             instruction_cost: asked once for each new edge; its answers are saved, it is not.
         """
-        if not (near > 0 and max_jump > 0 and -1.0 <= similar <= 1.0) or not np.isfinite([near, max_jump]).all():
-            raise ValueError(f"need near, max_jump > 0 and similar in [-1, 1], got {near}, {max_jump}, {similar}")
+        if not (near >= 1e-3 and max_jump > 0 and -1.0 <= similar <= 1.0) or not np.isfinite([near, max_jump]).all():
+            raise ValueError(
+                f"need near >= 0.001, max_jump > 0 and similar in [-1, 1], got {near}, {max_jump}, {similar}"
+            )
         if region_size < 1:
             raise ValueError(f"region_size must be at least 1, got {region_size}")
         self.near, self.similar, self.max_jump = near, similar, max_jump

@@ -69,13 +69,6 @@ def _most_alike(rows, is_alive, descriptors, unit):
     return best, highest
 
 
-def cosines_with(means: np.ndarray, descriptor: np.ndarray) -> np.ndarray:
-    """(n,) cosines of mean descriptors with one of any length."""
-    means = means.astype(np.float64)
-    lengths = np.linalg.norm(means, axis=1) * float(np.linalg.norm(descriptor))
-    return (means @ descriptor.astype(np.float64)) / np.maximum(lengths, 1e-30)
-
-
 def fold_view(tables: Tables, row: int, descriptor: np.ndarray, stamp: float) -> None:
     """Add a view to the running mean of its node."""
     nodes = tables.nodes

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from numba import njit
 
-from embmem.maps.landmarks.descriptors import normalised
+from embmem.maps.landmarks.descriptors import describe, normalised
 from embmem.maps.landmarks.tables import Tables
+from embmem.observation import Observation
 
 
 class Estimate(NamedTuple):
@@ -51,6 +52,8 @@ class Localiser:
         min_probability: float = 0.6,
         min_cosine: float = 0.5,
         forgetting: float = 0.3,
+        stride: float | None = None,
+        turn: float = 0.5,
     ) -> None:
         """A filter that has no idea yet, over the living rows as they are now.
 
@@ -63,9 +66,14 @@ class Localiser:
             min_probability: of being there, below which the robot is lost.
             min_cosine: mean expected cosine below which it is.
             forgetting: weight of the last view in that mean.
+            stride: [m] that `observe` gathers before it takes in another view; the median length of the edges if not
+                given.
+            turn: [rad] after which it takes one in all the same.
         """
         if not (sigma > 0 and kappa > 0 and 0 < kidnap < 1 and 0 < forgetting <= 1):
             raise ValueError(f"need sigma, kappa > 0, 0 < kidnap < 1, 0 < forgetting <= 1, got {sigma, kappa, kidnap}")
+        if not (turn > 0 and (stride is None or stride >= 0)):
+            raise ValueError(f"need stride >= 0 and turn > 0, got {stride}, {turn}")
         rows = np.flatnonzero(tables.nodes["is_alive"])
         if len(rows) == 0:
             raise ValueError("there are no landmarks to be at")
@@ -85,6 +93,33 @@ class Localiser:
         self._first = np.searchsorted(self._sources, np.arange(len(rows) + 1))
         self.belief = np.full(len(rows), 1.0 / len(rows))  # (n,) by row of `ids`
         self._seen = float(np.nan)
+        self.stride = (float(np.median(self._lengths)) if len(edges) else 1.0) if stride is None else stride
+        self.turn, self._travelled = turn, 0.0
+        self._last: np.ndarray | None = None  # pose of the last frame
+        self._seen_from: np.ndarray | None = None  # rotation of the last frame that counted
+
+    def observe(self, observation: Observation) -> Estimate:
+        """Take in a frame of a robot that knows its odometry but not the map, and say where it is now.
+
+        Its pose may be in any frame: what counts is how far the camera went. Views less than `stride` and `turn`
+        apart show almost the same, and would make the filter surer than it may be; only the first of them counts. A
+        frame without a descriptor, or with one of another length, adds to the way only.
+        """
+        T = observation.T_map_camera
+        if self._last is not None:
+            self._travelled += float(np.linalg.norm(T[:3, 3] - self._last[:3, 3]))
+        self._last = T
+        is_due = self._seen_from is None or self._travelled >= self.stride
+        if not is_due and self._seen_from is not None:
+            cosine = (np.trace(T[:3, :3].T @ self._seen_from) - 1.0) / 2.0
+            is_due = bool(np.arccos(np.clip(cosine, -1.0, 1.0)) >= self.turn)
+        descriptor = describe(observation) if is_due else None
+        if descriptor is None or len(descriptor) != self._looks.shape[1]:
+            return self.estimate()
+        if self._seen_from is not None:
+            self.move(self._travelled)
+        self._travelled, self._seen_from = 0.0, T[:3, :3]
+        return self.see(descriptor)
 
     def move(self, displacement: Float[np.ndarray, "3"] | float) -> None:
         """Take in odometry: a displacement [m] in the map frame, or how far it went.

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 def cut(positions: Float[np.ndarray, "n 3"], size: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " parts"]]:
     """(order, starts): part i is `order[starts[i]:starts[i + 1]]`, the last one ends with the order.
 
-    Each part is halved at the median of its widest axis until it holds at most `size` points, as in a k-d tree
+    There are as few parts as possible, all about as large. A set is cut across its widest axis, as in a k-d tree
     (Bentley, Communications of the ACM 18(9), 1975). Ties fall in the order of the points, so the cut is always
     the same.
 
@@ -29,6 +29,7 @@ def cut(positions: Float[np.ndarray, "n 3"], size: int) -> tuple[Int[np.ndarray,
         points = positions[part]
         axis = int(np.argmax(points.max(axis=0) - points.min(axis=0)))
         order[low:high] = part[np.argsort(points[:, axis], kind="stable")]
-        middle = (low + high) // 2
+        n_parts = -(-(high - low) // size)
+        middle = low + round((high - low) * (n_parts // 2) / n_parts)
         waiting += [(low, middle), (middle, high)]
     return order, np.array(sorted(starts), dtype=np.int64)
