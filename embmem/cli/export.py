@@ -22,19 +22,20 @@ from embmem.occupancy import find_occupancy, views
 from embmem.output import new_folder
 from embmem.records import Query
 
-HELP = """embmem export: write a saved map as PLY, map_server grid, picture, OctoMap tree and scene graph
+HELP = """embmem export: write a saved map as PLY, map_server grid, picture, OctoMap tree, scene graph, annotated map
 
   embmem export file=room.embmem out=room
   embmem export file=room.embmem out=octomap 'formats=[bt]'
   embmem export file=room.embmem out=picture 'formats=[png]' ceiling=1.6
   embmem export file=room.embmem out=graph 'formats=[scene_graph,dsg,text]'
+  embmem export file=room.embmem out=labels 'formats=[annotated]'
 """
 
 
 def run(cfg: DictConfig) -> None:
     """Write every format into a new folder, all of them or none."""
     writers: dict[str, Callable[[Path, Memory, DictConfig], None]] = {
-        "ply": _ply, "map_server": _map_server, "png": _png,
+        "ply": _ply, "map_server": _map_server, "png": _png, "annotated": _annotated,
         "bt": partial(_octomap, "map.bt"), "ot": partial(_octomap, "map.ot"),
         **{form: partial(_scene_graph, form) for form in ("scene_graph", "dsg", "text")},
     }  # fmt: skip
@@ -66,6 +67,10 @@ def _octomap(name: str, folder: Path, memory: Memory, cfg: DictConfig) -> None:
 
 def _scene_graph(form: str, folder: Path, memory: Memory, cfg: DictConfig) -> None:
     instantiate(cfg.scene_graph)(folder, memory.layers, form=form)
+
+
+def _annotated(folder: Path, memory: Memory, cfg: DictConfig) -> None:
+    instantiate(cfg.annotated)(folder, memory, title=Path(word(cfg, "file")).stem)
 
 
 def _png(folder: Path, memory: Memory, cfg: DictConfig) -> None:

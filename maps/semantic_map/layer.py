@@ -74,7 +74,7 @@ class SemanticMap:
         """An empty map.
 
         Args:
-            voxels: an empty map that keeps the payload channels "labels" and "seen"; by default one of 5 cm.
+            voxels: what to look at, with the payload channels "labels" and "seen"; by default an empty map of 5 cm.
             z_min: [m] what ends below is floor ...
             z_max: [m] ... what begins above is no obstacle ...
             ceiling: [m] ... and what is higher has no label.
@@ -123,9 +123,13 @@ class SemanticMap:
     def observe(self, observation: Observation) -> None:
         """Integrate depth and labels; the pose counts even without images."""
         self.voxels.observe(observation)
-        self._agent = np.array(observation.T_map_camera, dtype=np.float64)
-        self._agent_stamp = float(observation.stamp)
-        self.path.append(self._agent[:2, 3], self._agent_stamp)
+        self.stand(observation.T_map_camera, float(observation.stamp))
+
+    def stand(self, T_map_camera: Float[np.ndarray, "4 4"], stamp: float) -> None:
+        """Take note that the camera is there at `stamp` [s]: for agent and path."""
+        self._agent = np.array(T_map_camera, dtype=np.float64)
+        self._agent_stamp = stamp
+        self.path.append(self._agent[:2, 3], stamp)
 
     def occupancy(self) -> OccupancyGrid:
         """What is free and what is not, up to date; see `GridBuilder.update`."""
