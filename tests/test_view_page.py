@@ -9,8 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from chromium import BROWSER, Browser
+from house_frames import house_frames
 from view_scene import HOSTILE, flat, thing
 
+from embmem.maps import ObjectMemory, spatial_memory
+from embmem.maps.viewing import scene_of
 from embmem.viewing import Scene
 from embmem.viewing.page import write_page
 
@@ -272,6 +275,39 @@ def test_nothing_is_cut_off_in_any_window_or_light(page: Browser, width: int, he
     assert ratio >= 4.5  # WCAG 2.1, contrast (minimum)
     page.resize(1280, 800)
     page.dim(False)
+
+
+def test_one_thing_far_away_does_not_shrink_the_map_and_can_be_gone_to(browser: Browser, tmp_path: Path) -> None:
+    browser.errors.clear()
+    write_page(tmp_path / "page.html", flat(things=(thing("moon", 4e8, -4e8),)))
+    browser.open(tmp_path / "page.html")
+    assert browser.run(f"{MATRIX}.a") > 50
+    browser.click("#list button")
+    width = browser.run("document.getElementById('plan').clientWidth")
+    x = browser.run("+document.querySelector('.thing').getAttribute('cx')")
+    assert x == pytest.approx(width / 2, abs=1.0)
+    assert browser.errors == []
+
+
+def test_a_house_is_shown_as_its_memory_has_it(browser: Browser, tmp_path: Path) -> None:
+    memory = spatial_memory(0.1, 5.0)
+    for frame in house_frames(80):
+        memory.observe(frame)
+    scene, objects = scene_of(memory, title="house"), memory.layer(ObjectMemory)
+    browser.errors.clear()
+    write_page(tmp_path / "house.html", scene)
+    browser.open(tmp_path / "house.html")
+    assert n_visible(browser, ".thing") == len(objects) > 20
+    categories = [objects.categories[i] for i in objects.things()["category"]]
+    assert sorted(browser.run(NAMES)) == sorted(categories)
+    word = max(set(categories), key=categories.count)
+    browser.run("document.getElementById('filter').focus()")
+    browser.write(word)
+    assert browser.run(NAMES).count(word) == categories.count(word)
+    names = browser.run("[...document.querySelectorAll('.room-name')].map(e => e.textContent)")
+    assert names == [room.name for room in scene.rooms]
+    assert browser.run("document.querySelectorAll('.edge').length") == len(set(scene.graphs[0].edge_kinds))
+    assert browser.errors == []
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from house_frames import house_frames
 from view_scene import HOSTILE, flat, thing
 
 from embmem.errors import InputError, MissingExtraError, OutputExistsError
+from embmem.maps import ObjectMemory, VoxelMap, spatial_memory
+from embmem.maps.viewing import scene_of
+from embmem.records import Query
 from embmem.viewing import Scene, rerun_log
 from embmem.viewing.rerun_log import TIMELINE, write_recording
 
@@ -99,6 +103,25 @@ def test_rooms_are_closed_outlines_with_names(rows: dict[str, list[dict[str, Any
     assert [len(strip) for strip in outlines["LineStrips3D:strips"]] == [5, 5]
     assert all(strip[0] == strip[-1] for strip in outlines["LineStrips3D:strips"])
     assert rows["/map/rooms/names"][0]["Points3D:labels"] == ["kitchen", HOSTILE]
+
+
+def test_a_recording_counts_what_the_memory_counts(tmp_path: Path) -> None:
+    memory = spatial_memory(0.1, 5.0)
+    for frame in house_frames(40):
+        memory.observe(frame)
+    scene = scene_of(memory)
+    write_recording(tmp_path / "house.rrd", scene)
+    rows = read(tmp_path / "house.rrd")
+    assert len(rows["/map/voxels"][0]["Points3D:positions"]) == len(memory.layer(VoxelMap).occupied())
+    assert sum(path.startswith("/map/things/") for path in rows) == len(memory.layer(ObjectMemory)) > 10
+    views = memory.store.read(Query(kind="view", k=999))
+    assert sum("Transform3D:translation" in row for row in rows["/map/camera"]) == len(views) > 10
+    assert rows["/map/rooms/names"][0]["Points3D:labels"] == [room.name for room in scene.rooms]
+    nodes, (graph,) = rows["/map/graphs/scene_graph/nodes"][0], scene.graphs
+    assert len(nodes["Points3D:positions"]) == len(graph.labels)
+    for kind in set(graph.edge_kinds):
+        path = f"/map/graphs/scene_graph/edges/{kind}".replace(" ", "\\ ")
+        assert len(rows[path][0]["LineStrips3D:strips"]) == graph.edge_kinds.count(kind)
 
 
 def test_no_clock_but_that_of_the_memory_is_in_the_file(rows: dict[str, list[dict[str, Any]]]) -> None:

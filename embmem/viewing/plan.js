@@ -11,6 +11,10 @@ function makePlan(scene, svg, onPick) {
     return element;
   };
   const [left, bottom, right, top] = scene.extent;
+  const reach = [...scene.extent]; // everything there is, a thing far off the map too
+  for (const {at: [x, y]} of scene.things) {
+    reach[0] = Math.min(reach[0], x); reach[1] = Math.min(reach[1], y); reach[2] = Math.max(reach[2], x); reach[3] = Math.max(reach[3], y);
+  }
   svg.style.aspectRatio = Math.min(Math.max((right - left) / Math.max(top - bottom, 0.1), 0.9), 2.6);
   const view = {x: (left + right) / 2, y: (bottom + top) / 2, scale: 1, isFitted: true};
   const world = make("g", {}, svg);   // metres, y up
@@ -180,7 +184,7 @@ function makePlan(scene, svg, onPick) {
     const whole = Math.min((size.width - 2 * MARGIN) / Math.max(right - left, 0.5), (size.height - 2 * MARGIN) / Math.max(top - bottom, 0.5));
     if (view.isFitted) Object.assign(view, {x: (left + right) / 2, y: (bottom + top) / 2, scale: whole});
     view.scale = Math.min(Math.max(view.scale, whole / 2), Math.max(NEAREST, whole));
-    view.x = Math.min(Math.max(view.x, left), right); view.y = Math.min(Math.max(view.y, bottom), top);
+    view.x = Math.min(Math.max(view.x, reach[0]), reach[2]); view.y = Math.min(Math.max(view.y, reach[1]), reach[3]);
     const [x, y] = toPixels(0, 0);
     world.setAttribute("transform", `matrix(${view.scale},0,0,${-view.scale},${x},${y})`);
     paint();

@@ -124,16 +124,20 @@ class Scene:
 
     @property
     def extent(self) -> tuple[float, float, float, float] | None:
-        """(left, bottom, right, top) [m] of everything; None if nothing has a place."""
-        points = [thing.position[None, :2] for thing in self.things]
-        points += [graph.positions[:, :2] for graph in self.graphs]
-        points += [ring for room in self.rooms for ring in room.outlines]
+        """(left, bottom, right, top) [m] of what is worth a look at first; None if nothing has a place.
+
+        That is the map, its rooms and the way of the camera; of things and graphs only where there is none of these,
+        since one wrong position far away would leave a map of the size of a dot.
+        """
+        points = [ring for room in self.rooms for ring in room.outlines]
         if self.trajectory is not None:
             points.append(self.trajectory.T_map_camera[:, :2, 3])
         if self.plan is not None:
             points.append(np.array(self.plan.extent).reshape(2, 2))
         elif self.voxels is not None:
             points.append(self.voxels.centres[:, :2])
+        if not sum(map(len, points)):
+            points = [thing.position[None, :2] for thing in self.things] + [g.positions[:, :2] for g in self.graphs]
         every = np.concatenate([np.zeros((0, 2)), *points])
         if not len(every):
             return None
