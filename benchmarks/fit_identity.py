@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from identity_house import NOISES, Sight, month
+from identity_house import NOISES, Sight, Visit, month
 from rich.console import Console
 from rich.table import Table
 from scipy.optimize import minimize
@@ -51,11 +51,11 @@ class Pairs:
         return np.concatenate(self.features)[is_wanted], np.concatenate(self.is_same)[is_wanted]
 
 
-def collect(model: IdentityModel, seed: int, n_days: int, *, noise: str, looks: bool, pairs: Pairs) -> None:
-    """Add the pairs that a memory with this model has to judge during `n_days` in one house."""
+def collect(model: IdentityModel, visits: Iterable[Visit], pairs: Pairs) -> None:
+    """Add the pairs that a memory with this model has to judge during these visits to one house."""
     memory = ObjectMemory(identity=model)
     votes: defaultdict[int, Counter[int]] = defaultdict(Counter)
-    for visit in month(seed, n_days, noise=noise, looks=looks):
+    for visit in visits:
         for sight in visit.sights:
             frame = memory.read(sight.observation)
             for judged in _judged(memory, frame, sight, votes):
@@ -134,7 +134,7 @@ def gather(model: IdentityModel, first: int, n_houses: int, n_days: int, *, look
     """The pairs of several houses, every other one with the worse sensors."""
     pairs = Pairs()
     for i in range(n_houses):
-        collect(model, first + i, n_days, noise=list(NOISES)[i % len(NOISES)], looks=looks, pairs=pairs)
+        collect(model, month(first + i, n_days, noise=list(NOISES)[i % len(NOISES)], looks=looks), pairs)
     return pairs
 
 

@@ -151,7 +151,7 @@ def scenes(draw: st.DrawFn) -> list[dict[int, Thing]]:
     return frames
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(scenes(), st.randoms(use_true_random=False))
 def test_how_the_segments_of_a_frame_are_numbered_changes_nothing(frames: list[dict[int, Thing]], random) -> None:  # type: ignore[no-untyped-def]
     plain, renumbered = recognising(), recognising()
@@ -170,7 +170,7 @@ def test_how_the_segments_of_a_frame_are_numbered_changes_nothing(frames: list[d
         assert {int(new[n]): thing for n, thing in plain.seen_now.items()} == renumbered.seen_now
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(scenes())
 def test_two_segments_of_one_frame_never_share_an_id(frames: list[dict[int, Thing]]) -> None:
     memory = recognising(least_here=-30.0, least_elsewhere=-30.0)  # as eager to merge as can be

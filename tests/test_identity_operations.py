@@ -91,7 +91,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(steps, st.booleans())
 def test_undoing_every_operation_restores_every_byte(todo: list[tuple], has_looks: bool) -> None:  # type: ignore[type-arg]
     memory = two_mugs(recognising(least_elsewhere=9.0) if has_looks else ObjectMemory())

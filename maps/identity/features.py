@@ -44,7 +44,7 @@ def compare(
     features, regime = _all_pairs(tuple(old), tuple(new), gate)
     if _comparable(looks):
         features[..., -1] = looks[0].astype(np.float64) @ looks[1].astype(np.float64).T
-        features[..., -2] = features[..., -1] ** 2
+        features[..., -2] = features[..., -1] * np.abs(features[..., -1])
     return features, regime
 
 
@@ -55,7 +55,7 @@ def compare_each(
     features, regime = _each_pair(tuple(old), tuple(new), gate)
     if _comparable(looks):
         features[..., -1] = np.einsum("nd,nd->n", looks[0].astype(np.float64), looks[1].astype(np.float64))
-        features[..., -2] = features[..., -1] ** 2
+        features[..., -2] = features[..., -1] * np.abs(features[..., -1])
     return features, regime
 
 
