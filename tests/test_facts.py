@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embmem.errors import StoreError
 from embmem.facts import Fact, FactMemory, Statement, coalesced
+from embmem.facts.statements import said_by
 from embmem.records import Link, Query, Record
 from embmem.store import RecordStore
 from embmem.store.amend import correct, restore, withdraw, withdraw_source
@@ -416,3 +420,48 @@ def test_facts_are_found_as_records_too() -> None:
         "mug-3 in kitchen",
     ]
     assert len(facts.store.read(Query(key="fact:mug-3"))) == len(facts.store.read(Query(text="kitchen"))) == 2
+
+
+def test_the_graph_of_a_moment_is_json_and_has_values_at_its_nodes() -> None:
+    facts = FactMemory(RecordStore(), many_valued=["next to", "smells of"])
+    facts.assert_fact("mug", "in", "hall", valid_at=1.0, until=5.0, source="anna", confidence=0.5)
+    facts.assert_fact("mug", "next to", "lamp", valid_at=1.0)
+    facts.assert_fact("mug", "next to", "door", valid_at=2.0)
+    facts.assert_fact("mug", "colour", value="red", valid_at=1.0)
+    for smell in ("tea", "coffee"):
+        facts.assert_fact("mug", "smells of", value=smell, valid_at=1.0)
+    graph = facts.as_networkx(event_time=1.5)
+    assert set(graph.edges(keys=True)) == {("mug", "hall", "in"), ("mug", "lamp", "next to")}
+    assert graph.nodes["mug"] == {"values": {"colour": "red", "smells of": ["coffee", "tea"]}}
+    edge = graph.edges["mug", "hall", "in"]
+    assert (edge["valid_at"], edge["invalid_at"], edge["expired_at"], edge["said_by"]) == (1.0, 5.0, None, "anna")
+    text = json.dumps(nx.node_link_data(graph, edges="edges"), allow_nan=False)
+    assert nx.utils.graphs_equal(nx.node_link_graph(json.loads(text), edges="edges"), graph)
+    assert set(facts.as_networkx().edges(keys=True)) == {("mug", "lamp", "next to"), ("mug", "door", "next to")}
+
+
+names = st.sampled_from(["subject", "predicate", "object", "value", "x"])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner),
+)
+
+
+@given(json_values)
+def test_no_payload_of_a_file_breaks_the_index(payload: Any) -> None:
+    for is_retraction in (False, True):
+        said = said_by(payload, is_retraction=is_retraction)
+        assert said is None or (bool(said[0] and said[1]) and isinstance(payload, dict))
+
+
+def test_a_damaged_record_is_named() -> None:
+    facts = FactMemory(RecordStore())
+    facts.assert_fact("mug", "in", "hall", valid_at=1.0)
+    with facts.store.changing() as db:
+        db.execute("UPDATE records SET payload = '{'")
+    with pytest.raises(StoreError, match="record 1 is damaged"):
+        facts.facts()
+    with facts.store.changing() as db:
+        db.execute("UPDATE records SET payload = '{}', valid_from = 'x'")
+    with pytest.raises(StoreError, match="record 1 is damaged: a column"):
+        facts.facts()

@@ -26,6 +26,7 @@ _STATE = """SELECT (SELECT coalesce(max(id), 0) FROM records),
 _COLUMNS = "id, kind, t_ingest, source, payload, confidence, valid_from, valid_to FROM records"
 _ALL = f"SELECT {_COLUMNS} WHERE kind IN {KINDS} ORDER BY id"
 _NEW = f"SELECT {_COLUMNS} WHERE id > ? AND +kind IN {KINDS} ORDER BY id"  # +: by id, not by kind
+_DERIVED = "SELECT EXISTS(SELECT 1 FROM links WHERE record_id > ? AND relation = 'from')"  # may be hidden from birth
 
 
 class FactMemory:
@@ -212,7 +213,7 @@ class FactMemory:
         self._rows |= {said.id: i for i, said in enumerate(new, len(self._created))}
         self._created += [said.created for said in new]
         self._index.add_all(new)
-        if amendments and (amendments != self._seen[1] or new):
+        if amendments and (amendments != self._seen[1] or db.execute(_DERIVED, (first,)).fetchone()[0]):
             self._follow_amendments(db)
         self._seen = (last, amendments, removals)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import networkx as nx
 
@@ -35,24 +36,21 @@ def coalesced(facts: Iterable[Fact]) -> list[Fact]:
 def fact_graph(facts: Iterable[Fact]) -> nx.MultiDiGraph:
     """Entities as nodes, facts about two of them as edges with the predicate as key.
 
-    What has a value is an attribute of its node, a list where there are several. Edges carry the four times [s], an end
-    that is not known is None (JSON has no infinity), so that `networkx.node_link_data` of the graph is JSON.
+    What has a value is in the attribute `values` of its node, by predicate, a list where there are several. Edges carry
+    the four times [s], an end that is not known as None (JSON has no infinity), `said_by`, `confidence` and the `ids` of
+    the records; `networkx.node_link_data` of the graph is JSON.
     """
     graph = nx.MultiDiGraph()
+    values: dict[str, dict[str, list[Any]]] = {}
     for fact in facts:
-        graph.add_node(fact.subject)
         if fact.object is None:
-            node = graph.nodes[fact.subject]
-            node.setdefault(fact.predicate, []).append(fact.value)
+            values.setdefault(fact.subject, {}).setdefault(fact.predicate, []).append(fact.value)
             continue
         times = {name: getattr(fact, name) for name in ("valid_at", "invalid_at", "created_at", "expired_at")}
         graph.add_edge(
-            fact.subject, fact.object, key=fact.predicate, predicate=fact.predicate, source=fact.source,
-            confidence=fact.confidence, ids=list(fact.ids),
-            **{name: time if math.isfinite(time) else None for name, time in times.items()},
+            fact.subject, fact.object, key=fact.predicate, said_by=fact.source, confidence=fact.confidence,
+            ids=list(fact.ids), **{name: time if math.isfinite(time) else None for name, time in times.items()},
         )  # fmt: skip
-    for _, attributes in graph.nodes(data=True):
-        for name, values in attributes.items():
-            if len(values) == 1:
-                attributes[name] = values[0]
+    for subject, told in values.items():
+        graph.add_node(subject, values={name: each if len(each) > 1 else each[0] for name, each in told.items()})
     return graph
