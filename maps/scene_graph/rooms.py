@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import no_type_check
 
 import cv2
@@ -69,19 +70,31 @@ class RoomMap:
         rooms[is_in] = self.labels[cells[is_in, 0], cells[is_in, 1]]
         return rooms
 
+    @cached_property
+    def _windows(self) -> list[tuple[slice, slice] | None]:
+        """The rows and columns that each room spans, by its number."""
+        return ndimage.find_objects(self.labels + 1)
+
+    def _cells(self, room: int) -> Int[np.ndarray, "n 2"]:
+        """(row, column) of the cells of a room."""
+        window = self._windows[room] if 0 <= room < len(self._windows) else None
+        if window is None:
+            raise ValueError(f"there is no room {room}")
+        return np.argwhere(self.labels[window] == room) + np.array([window[0].start, window[1].start])
+
     def middle(self, room: int) -> Float[np.ndarray, "2"]:
         """[m] the cell of a room that is nearest to the mean of all its cells; the room lies around it."""
-        cells = np.argwhere(self.labels == room)
+        cells = self._cells(room)
         centre = cells[np.argmin(((cells - cells.mean(axis=0)) ** 2).sum(axis=1))]
         return (centre[::-1] + 0.5) * self.resolution + self.origin
 
     def area(self, room: int) -> float:
         """[m^2] of free space."""
-        return float(np.count_nonzero(self.labels == room)) * self.resolution**2
+        return len(self._cells(room)) * self.resolution**2
 
     def bounds(self, room: int) -> Float[np.ndarray, "2 2"]:
         """[m] lowest and highest corner of a room."""
-        cells = np.argwhere(self.labels == room)[:, ::-1]
+        cells = self._cells(room)[:, ::-1]
         return np.stack([cells.min(axis=0), cells.max(axis=0) + 1]) * self.resolution + self.origin
 
 
