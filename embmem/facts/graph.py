@@ -37,8 +37,8 @@ def fact_graph(facts: Iterable[Fact]) -> nx.MultiDiGraph:
     """Entities as nodes, facts about two of them as edges with the predicate as key.
 
     What has a value is in the attribute `values` of its node, by predicate, a list where there are several. Edges carry
-    the four times [s], an end that is not known as None (JSON has no infinity), `said_by`, `confidence` and the `ids` of
-    the records; `networkx.node_link_data` of the graph is JSON.
+    the four times [s], an end that is not known as None (JSON has no infinity), `said_by`, `confidence` and the `ids`
+    of the records; `networkx.node_link_data` of the graph is JSON.
     """
     graph = nx.MultiDiGraph()
     values: dict[str, dict[str, list[Any]]] = {}
