@@ -107,6 +107,8 @@
     choose(i, true);
   });
 
+  document.querySelector(".search").hidden = !scene.things.length;
+
   // What the plan shows
   const parts = [["things", "Things", "var(--thing)", scene.things.length, true], ["names", "Names", "", scene.things.length, true],
     ["rooms", "Rooms", "var(--room)", scene.rooms.length, true], ["path", "Path", "var(--path)", scene.path, true]];

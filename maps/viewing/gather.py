@@ -82,7 +82,7 @@ def scene_of(
         voxels=cloud,
         trajectory=trajectory,
         things=(*things, *records),
-        graphs=tuple(graph for graph in graphs if graph.labels),
+        graphs=tuple(graph for graph in graphs if len(graph.labels) > 1),
         rooms=rooms,
         max_range=maps[0].max_range if maps else 5.0,
         left_out=tuple(text for text in (*left_out, note, cut, old, less, unplaced) if text),
