@@ -34,6 +34,7 @@ def merge_memories(
     to: Path,
     *,
     frame: str = "relocalise",
+    layers: bool = True,
     overwrite: bool = False,
     acceptance: Acceptance | None = None,
 ) -> Merged:
@@ -44,6 +45,7 @@ def merge_memories(
         to: the new file.
         frame: "relocalise" finds each session in the voxel map of an earlier file, by what it saw; "same" if the files
             are in one map frame. Files that were merged before or are of one robot need neither.
+        layers: False merges the records alone.
         overwrite: whether `to` may be there.
         acceptance: of relocalisation; the default's numbers if not given.
 
@@ -54,7 +56,7 @@ def merge_memories(
     if frame not in FRAMES:
         raise InputError(f"frame is one of {', '.join(FRAMES)}, got {frame!r}")
     align: Align = same_frame if frame == "same" else partial(relocalised, acceptance=acceptance)
-    return merge_files(files, to, align=align, layer_types=LAYERS, overwrite=overwrite)
+    return merge_files(files, to, align=align, layer_types=LAYERS, with_layers=layers, overwrite=overwrite)
 
 
 def relocalised(a: Path, b: Path, *, acceptance: Acceptance | None = None) -> Aligned:

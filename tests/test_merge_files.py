@@ -160,6 +160,25 @@ def test_a_loop_closure_of_one_robot_does_not_move_what_another_saw(tmp_path: Pa
     assert {tuple(p) for p in np.round(found.occupied(), 3)} == {tuple(p) for p in np.round(moved.occupied(), 3)}
 
 
+@pytest.mark.parametrize("is_later_surer", [True, False])
+def test_robots_that_disagree_are_settled_by_what_was_seen_last_and_how_often(
+    is_later_surer: bool, tmp_path: Path
+) -> None:
+    """One saw the mug before it; later, the other sees it behind and, if it looks, no more before it."""
+    bare = [replace(f, semantic=np.where(f.semantic == 2, 1, f.semantic), instance=np.zeros_like(f.instance))
+            for f in (wall_ahead(20.0 + i) for i in range(6))]  # fmt: skip
+    behind = [wall_ahead(30.0 + i, yaw=np.pi) for i in range(3)]
+    a = robot(tmp_path / "a.embmem", [wall_ahead(float(i)) for i in range(3)])
+    b = robot(tmp_path / "b.embmem", [*(bare if is_later_surer else []), *behind])
+    for i, order in enumerate(([a, b], [b, a])):
+        merged(order, tmp_path / f"{i}.embmem")
+        hits = open_memory(tmp_path / f"{i}.embmem").layer(ObjectMemory).query(Query(entity="mug"))
+        assert len(hits) == 2
+        assert hits[0].position is not None
+        assert hits[0].position[0] < 0  # behind: surer, or as sure and seen last
+        assert (hits[0].score > hits[1].score) == is_later_surer
+
+
 def damage(path: Path, how: str) -> None:
     if how == "cut":
         data = path.read_bytes()
@@ -204,6 +223,19 @@ def test_layers_with_other_settings_are_refused(files: dict[str, Path], tmp_path
         memory.observe(wall_ahead(0.0))
     with pytest.raises(InputError, match="different settings"):
         merge_files([files["a"], tmp_path / "fine.embmem"], tmp_path / "out.embmem")
+
+
+def test_layers_without_their_frames_are_refused_and_records_can_be_merged_alone(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    built = tmp_path / "built.embmem"
+    with open_durable(files["a"]) as memory:
+        memory.save(built)
+    with pytest.raises(InputError, match="no log"):
+        merge_files([built, files["b"]], tmp_path / "out.embmem")
+    merge_files([built, files["b"]], tmp_path / "out.embmem", with_layers=False)
+    assert "hello from a" in texts(tmp_path / "out.embmem")
+    assert open_memory(tmp_path / "out.embmem").layers == []
 
 
 def test_a_session_is_found_in_the_map_of_another_and_merged(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def relocaliser(seed: int, *, with_labels: bool = True) -> Relocaliser:
         robot.apply(action)
         if i % 2 == 0:
             voxels.observe(robot.observe())
-    return Relocaliser(voxels)
+    return Relocaliser(voxels, n_candidates=6)
 
 
 @cache

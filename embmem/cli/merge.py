@@ -30,7 +30,8 @@ def run(cfg: DictConfig) -> None:
     if not OmegaConf.is_list(cfg.files):
         raise ValueError(f"files must be a list of two files or more, e.g. files=[a.embmem,b.embmem], got {cfg.files}")
     files, out = [Path(str(file)) for file in cfg.files], Path(word(cfg, "out"))
-    merged: Merged = instantiate(cfg.merge)(files, out, frame=word(cfg, "frame"), overwrite=cfg.overwrite)
+    merge = instantiate(cfg.merge)
+    merged: Merged = merge(files, out, frame=word(cfg, "frame"), layers=cfg.layers, overwrite=cfg.overwrite)
     console = Console()
     if cfg.json:
         console.out(json.dumps(asdict(merged)), highlight=False)

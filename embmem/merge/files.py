@@ -58,6 +58,7 @@ def merge_files(
     *,
     align: Align = same_frame,
     layer_types: Sequence[type[Any]] = (),
+    with_layers: bool = True,
     name: str | None = None,
     overwrite: bool = False,
 ) -> Merged:
@@ -72,6 +73,7 @@ def merge_files(
         to: the new file.
         align: how the frame of a file lies in that of an earlier one that it has nothing in common with.
         layer_types: classes of the layers, which are replayed here then, else when the file is opened.
+        with_layers: False merges the records alone.
         name: uuid of the new memory; a new one if not given.
         overwrite: whether `to` may be there.
 
@@ -83,7 +85,8 @@ def merge_files(
         raise ValueError(f"it takes two files to merge, got {len(files)}")
     with contextlib.ExitStack() as held:
         part = held.enter_context(replacing(to, overwrite=overwrite))
-        logs = [read_log(held.enter_context(RecordStore(file, read_only=True))) for file in files]
+        stores = [held.enter_context(RecordStore(file, read_only=True)) for file in files]
+        logs = [read_log(store, with_layers=with_layers) for store in stores]
         links, told = _aligned(files, logs, align)
         log = union([*logs, links])
         write_log(part, log, name=name)

@@ -25,8 +25,12 @@ _LINEAGE = """SELECT record_id, target FROM links WHERE relation = 'from' AND re
     ORDER BY 1, 2"""
 
 
-def read_log(store: RecordStore) -> OperationLog:
+def read_log(store: RecordStore, *, with_layers: bool = True) -> OperationLog:
     """What the memory holds as operations; blobs are read again when they are needed, the store must stay open.
+
+    Args:
+        store: the memory.
+        with_layers: False leaves out its layers, of which the past may be in no log.
 
     Raises:
         InputError: if anything in the file is damaged, or does not say where it comes from.
@@ -37,12 +41,12 @@ def read_log(store: RecordStore) -> OperationLog:
             problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
                 raise InputError(f"it is damaged: {problem}")
-            return _read(store, db, memory)
+            return _read(store, db, memory, with_layers=with_layers)
     except (InputError, sqlite3.DatabaseError) as error:
         raise InputError(f"{name} cannot be merged: {error}") from error
 
 
-def _read(store: RecordStore, db: Connection, memory: str) -> OperationLog:
+def _read(store: RecordStore, db: Connection, memory: str, *, with_layers: bool) -> OperationLog:
     log = OperationLog()
     absent = _read_meta(db, log)
     origins = {i: checked_origin(m, seq) for i, m, seq in db.execute(_ORIGINS)} | absent
@@ -68,14 +72,18 @@ def _read(store: RecordStore, db: Connection, memory: str) -> OperationLog:
     if own and vector:  # what is written into a merged file lies in its frame
         root = root_of(list(log.operations.values()), log.same, vector)
         share_frame(log.same, {memory: min(memory, root), root: min(memory, root)})
-    _read_layers(str(store.path), db, log)
+    if with_layers:
+        _read_layers(str(store.path), db, log)
     return log
 
 
 def _read_layers(name: str, db: Connection, log: OperationLog) -> None:
     for snapshot in list_snapshots(db, "base"):
         if snapshot.covers:
-            raise InputError(f"the past of its layer {snapshot.kind!r} is in no log, so it cannot be replayed")
+            raise InputError(
+                f"its layer {snapshot.kind!r} holds frames that are in no log, so it cannot be replayed; merge without "
+                "layers, or memories that are kept by durable_memory within their disk budget"
+            )
         log.layers[snapshot.kind] = EmptyLayer(snapshot.position, snapshot.settings, read_state(name, db, snapshot))
 
 
