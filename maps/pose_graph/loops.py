@@ -158,6 +158,8 @@ def verify(
             clouds[key] = prepare(submap(keyframes, key[0], key[1:], voxel))
     guess = np.eye(4)
     guess[:3, 3] = keyframes[j].T_map_camera[:3, 3] - keyframes[i].T_map_camera[:3, 3]
+    if _reachable(clouds[source], clouds[target], guess, 2.0 * sigma[0] + 2.0 * voxel) < search.acceptance.min_fitness:
+        return None
     reach = SearchRange(min(3.0 * sigma[0] + voxel, _MAX_SEARCH), min(3.0 * sigma[1] + 0.02, np.pi))
     is_close = reach.distance < 3.0 * voxel and reach.yaw < 0.1
     found = register(
@@ -195,6 +197,14 @@ def _is_likely(found: Registration, guess: np.ndarray, sigma: tuple[float, float
     cosine = (np.trace(found.T_target_source[:3, :3]) - 1.0) / 2.0
     turn = float(np.arccos(np.clip(cosine, -1.0, 1.0)))
     return shift <= limit * sigma[0] + 0.1 and turn <= limit * sigma[1] + 0.05
+
+
+def _reachable(source: Cloud, target: Cloud, guess: np.ndarray, distance: float) -> float:
+    """Share of the source that can lie on the target if the guess is so far off."""
+    if len(source.points) == 0 or len(target.points) == 0:
+        return 0.0
+    some = transform_points(guess, source.points[:: max(len(source.points) // 300, 1)])
+    return float(np.isfinite(target.tree.query(some, distance_upper_bound=distance)[0]).mean())
 
 
 def _seen_free(keyframes: Sequence[Keyframe], k: int, level: np.ndarray) -> FreeSpace:
