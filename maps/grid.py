@@ -7,7 +7,7 @@ from typing import no_type_check
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int8
+from jaxtyping import Bool, Float, Int, Int8, UInt8
 from numba import njit
 from scipy import ndimage
 
@@ -64,6 +64,31 @@ class OccupancyGrid:
         y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
         disc = (np.hypot(y, x) * self.resolution <= radius + 1e-9).astype(np.uint8)
         return cv2.dilate((self.cells == OCCUPIED).astype(np.uint8), disc).view(np.bool_)
+
+    def costs(self, inscribed: float, inflation: float, scaling: float = 3.0) -> UInt8[np.ndarray, "h w"]:
+        """What it costs to have a robot's centre in each cell, in the numbers of a Nav2 costmap.
+
+        Occupied cells cost 254, those within `inscribed` 253: there the robot touches something whichever way it is
+        turned. Farther away the cost is 252 exp(-scaling (distance - inscribed)), up to `inflation`, beyond it is 0.
+        Unseen cells cost 255. Distances are between the centres of cells (nav2_costmap_2d, InflationLayer).
+
+        Args:
+            inscribed: [m] radius of the largest circle inside the robot.
+            inflation: [m] up to which obstacles are felt.
+            scaling: [1/m] how fast the cost falls.
+        """
+        if not (0.0 <= inscribed <= inflation < np.inf and scaling > 0.0):
+            raise ValueError(f"need 0 <= inscribed <= inflation and scaling > 0, got {inscribed, inflation, scaling}")
+        occupied = self.cells == OCCUPIED
+        costs = np.zeros(self.cells.shape, dtype=np.uint8)
+        if occupied.any():
+            distance = ndimage.distance_transform_edt(~occupied) * self.resolution
+            near = distance <= inflation + 1e-9
+            costs[near] = 252.0 * np.exp(-scaling * np.maximum(distance[near] - inscribed, 0.0))
+            costs[distance <= inscribed + 1e-9] = 253
+            costs[occupied] = 254
+        costs[self.cells == UNSEEN] = 255
+        return costs
 
     def is_frontier(self) -> Bool[np.ndarray, "h w"]:
         """True for the free cells with an unseen cell beside them; beyond the grid nothing was seen."""

@@ -136,3 +136,28 @@ def test_senseless_heights_are_refused() -> None:
         GridBuilder(VoxelMap(), z_min=1.0, z_max=0.5)
     with pytest.raises(ValueError, match="no voxel"):
         GridBuilder(VoxelMap(0.5), z_min=0.1, z_max=0.2)
+
+
+@given(cells, st.floats(0.0, 0.5), st.floats(0.0, 0.8), st.floats(0.5, 8.0))
+def test_costs_follow_the_formula_of_nav2_cell_by_cell(
+    values: np.ndarray, inscribed: float, more: float, scaling: float
+) -> None:
+    grid = OccupancyGrid(np.zeros(2), 0.1, values)
+    costs = grid.costs(inscribed, inscribed + more, scaling)
+    walls = np.argwhere(values == OCCUPIED)
+    for row, column in np.ndindex(values.shape):
+        distance = 0.1 * min((float(np.hypot(row - r, column - c)) for r, c in walls), default=np.inf)
+        if values[row, column] == UNSEEN:
+            expected = 255.0
+        elif distance == 0.0:
+            expected = 254.0
+        elif distance <= inscribed + 1e-9:
+            expected = 253.0
+        else:
+            expected = 252.0 * np.exp(-scaling * (distance - inscribed)) if distance <= inscribed + more + 1e-9 else 0.0
+        assert abs(float(costs[row, column]) - expected) <= 1.0
+
+
+def test_costs_want_a_robot_that_fits_into_its_surroundings() -> None:
+    with pytest.raises(ValueError, match="inscribed"):
+        OccupancyGrid(np.zeros(2), 0.1, np.zeros((2, 2), np.int8)).costs(0.5, 0.2)
