@@ -200,6 +200,7 @@ def same_place(
     old = np.flatnonzero(of >= 0)
     new = of[old]
     rows, looks = table.rows, (table.looks[old], table.looks[new])
-    scores = model.log_odds(*compare_each(things(rows[old]), things(rows[new]), looks, gate=gate))
+    part = things(rows[new])._replace(is_cut=np.ones(len(new), np.bool_))  # one may be a part of the other
+    scores = model.log_odds(*compare_each(things(rows[old]), part, looks, gate=gate))
     is_one = (scores > model.least_here) & ~table.are_apart(rows["id"][old], rows["id"][new])
     return np.stack([rows["id"][old], rows["id"][new]], axis=1)[is_one], scores[is_one]
