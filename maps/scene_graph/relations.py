@@ -100,7 +100,8 @@ def neighbours(scene: Scene, rules: RelationRules, of: Int[np.ndarray, " m"] | N
         one, other = np.repeat(of, [len(f) for f in found]), np.concatenate([*found, []]).astype(np.int64)
         pairs = np.stack([one, other], axis=1)
         pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    pairs = np.unique(np.sort(pairs, axis=1), axis=0) if len(pairs) else np.zeros((0, 2), dtype=np.int64)
+    keys = np.unique(pairs.min(axis=1) * len(scene) + pairs.max(axis=1)) if len(pairs) else np.zeros(0, dtype=np.int64)
+    pairs = np.stack(np.divmod(keys, len(scene)), axis=1)
     return pairs[_gap(scene.box, pairs[:, 0], pairs[:, 1]) <= rules.gap]
 
 

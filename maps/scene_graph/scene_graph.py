@@ -82,6 +82,7 @@ class SceneGraph:
         self.merged: dict[int, int] = {}  # a room that is no more -> the one that it became part of
         self.trail = Trail()
         self._next_room = 0
+        self._graph: nx.DiGraph | None = None  # as it is now, if it was asked for
 
     def __len__(self) -> int:
         """Number of rooms and things."""
@@ -90,6 +91,7 @@ class SceneGraph:
     def observe(self, observation: Observation) -> None:
         """Remember where the camera was; what the graph holds changes by `update` only."""
         self.trail.add(observation.T_map_camera[:3, 3], observation.stamp)
+        self._graph = None
 
     def update(self, floors: OccupancyGrid | Sequence[tuple[float, OccupancyGrid]], things: Things) -> Touched:
         """Bring the graph up to date; whatever has not changed keeps its number.
@@ -101,6 +103,7 @@ class SceneGraph:
         levels = [(0.0, floors)] if isinstance(floors, OccupancyGrid) else sorted(floors, key=lambda each: each[0])
         if not np.isfinite([height for height, _ in levels]).all():
             raise ValueError(f"floors must have finite heights, got {[height for height, _ in levels]}")
+        self._graph = None
         before = set(self.room_ids())
         merged: dict[int, int] = {}
         new_floors = [self._recognised(height, segment_rooms(plan, self.room_rules), merged) for height, plan in levels]
@@ -138,7 +141,7 @@ class SceneGraph:
 
     def networkx(self) -> nx.DiGraph:
         """The graph as it is now, for whoever wants to walk it; see `graph.as_networkx`."""
-        return as_networkx(self.floors, self.things, self.related, self.trail)
+        return self._current().copy()
 
     def query(self, query: Query) -> list[Hit]:
         """Rooms, furniture and objects by name (`entity`), room (`place`: "kitchen" or "room:3"), box, place and time.
@@ -148,7 +151,7 @@ class SceneGraph:
         """
         if query.kind not in (None, self.kind) or query.text is not None or query.embedding is not None:
             return []
-        return answer(self.networkx(), query, self.kind) if len(self) else []
+        return answer(self._current(), query, self.kind) if len(self) else []
 
     def tick(self, stamp: float) -> None:
         """Time alone changes nothing."""
@@ -157,6 +160,7 @@ class SceneGraph:
         """Move every thing, room and bit of the trail with its own keyframe; relations are found anew."""
         if len(deformation.stamps) == 0:
             return
+        self._graph = None
         self.things = self.things.moved(deformation.at(self.things.stamp))
         self.floors = [self._moved(floor, deformation) for floor in self.floors]
         self.trail = self.trail.moved(deformation)
@@ -202,6 +206,12 @@ class SceneGraph:
         graph.trail, graph._next_room = parts.trail, parts.next_room
         graph.related = relate_all(graph.things.ids, graph._scene(), graph.relation_rules)
         return graph
+
+    def _current(self) -> nx.DiGraph:
+        """The graph as it is now; not to be changed."""
+        if self._graph is None:
+            self._graph = as_networkx(self.floors, self.things, self.related, self.trail)
+        return self._graph
 
     def _scene(self) -> Scene:
         """What the relations follow from."""
