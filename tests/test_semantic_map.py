@@ -232,7 +232,8 @@ def test_everything_comes_back_from_a_file() -> None:
     [
         {"path": np.array([[0.0, 0.0, 2.0], [1.0, 0.0, 1.0]])},
         {"path": np.full((1, 3), np.nan)},
-        {"agent": np.zeros((2, 4, 4)), "stamp": np.zeros(2)},
+        {"agent": np.tile(np.eye(4), (2, 1, 1)), "stamp": np.zeros(2)},
+        {"agent": np.full((1, 4, 4), 0.5)},
         {"changed_masks": np.zeros(1, np.uint8)},
         {"changed_masks": np.zeros(9, np.uint8)},
         {"changed_positions": np.zeros((2, 3))},

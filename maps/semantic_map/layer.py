@@ -256,8 +256,10 @@ class SemanticMap:
         semantic.changed = ChangedThings.from_state(changed, state)
         agent = checked_array(state, "agent", np.float64, (None, 4, 4))
         stamp = checked_array(state, "stamp", np.float64, (len(agent),))
-        if len(agent) > 1:
-            raise InputError(f"layer {cls.kind!r} holds {len(agent)} poses of one agent")
+        turns = agent[:, :3, :3] @ agent[:, :3, :3].transpose(0, 2, 1)
+        is_rigid = np.allclose(turns, np.eye(3), atol=1e-3) and (agent[:, 3] == [0.0, 0.0, 0.0, 1.0]).all()
+        if len(agent) > 1 or not is_rigid:
+            raise InputError(f"layer {cls.kind!r} holds {len(agent)} poses of one agent, or one that is not rigid")
         if len(agent):
             semantic._agent, semantic._agent_stamp = agent[0], float(stamp[0])
         return semantic
