@@ -243,3 +243,11 @@ def test_a_record_that_lies_about_its_origin_is_refused(tmp_path: Path) -> None:
             store.write_all([Record("note", 0.0, "x", payload={"merged_from": told})])
             with pytest.raises(InputError, match="cannot be merged"):
                 read_log(store)
+
+
+def test_a_file_of_a_part_is_no_memory_of_its_own(tmp_path: Path) -> None:
+    """A replica that heard of no memory, through a file, does not become one."""
+    log = OperationLog(operations=dict(ROBOTS[0].operations))
+    write_log(tmp_path / "part.embmem", log)
+    with RecordStore(tmp_path / "part.embmem", read_only=True) as store:
+        assert set(union([read_log(store)]).vector) == {"a"}

@@ -55,6 +55,8 @@ def union(logs: Iterable[OperationLog]) -> OperationLog:
             joined.lineage[origin] = joined.lineage.get(origin, frozenset()) | parents
         for memory, seq in log.vector.items():
             joined.vector[memory] = max(seq, joined.vector.get(memory, 0))
+        for memory, seq in log.operations:
+            joined.vector[memory] = max(seq, joined.vector.get(memory, 0))
         share_frame(joined.same, log.same)
         _join_layers(joined.layers, log.layers)
     _purge(joined)

@@ -67,9 +67,10 @@ def _read(store: RecordStore, db: Connection, memory: str, *, with_layers: bool)
         parent = origins.get(target, Origin(memory, target))
         log.lineage[origin] = log.lineage.get(origin, frozenset()) | {parent}
     own = max((o.seq for o in log.operations if o.memory == memory), default=0)
-    if own or not vector:
+    is_merged = db.execute("SELECT 1 FROM meta WHERE name = ?", (META,)).fetchone() is not None
+    if own or not is_merged:
         log.vector[memory] = given_ids(db)
-    if own and vector:  # what is written into a merged file lies in its frame
+    if own and is_merged:  # what is written into a merged file lies in its frame
         root = root_of(list(log.operations.values()), log.same, vector)
         share_frame(log.same, {memory: min(memory, root), root: min(memory, root)})
     if with_layers:

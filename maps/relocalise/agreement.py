@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from embmem.geometry import backproject, transform_points
-from embmem.maps.relocalise.slices import HeightWeights
+from embmem.maps.relocalise.slices import HeightWeights, cells_of
 from embmem.maps.voxels import VoxelMap
 from embmem.observation import Observation
 
@@ -18,7 +18,8 @@ MEETS = 0.1  # [m] from a measured point to the surface of the map, at most
 IN_EMPTY = 0.2  # [m] from it where the map is empty, at least
 THROUGH = 0.3  # [m] that a ray goes on behind a surface of the map, at least
 UNSEEN = 0.2  # [m] from that surface to the nearest one of the session, at least
-RAYS = 200  # of a frame, about
+RAYS = 400  # of a frame, about
+PATCH = 0.2  # [m] of surface that counts once, however many rays hit it
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,8 @@ class Rays:
     ends: Float[np.ndarray, "n 3"]  # [m]
     origins: Float[np.ndarray, "n 3"]  # [m]
     frame: Int[np.ndarray, " n"]
-    label: Int[np.ndarray, " n"]  # see `Surface.number_of`, -1 = none
+    label: Int[np.ndarray, " n"]  # see `Surface.numbers_of`, -1 = none
+    weight: Float[np.ndarray, " n"]  # 1 for all that hit one patch of surface: a near wall has many, and says little
     n_frames: int
 
 
@@ -83,7 +85,7 @@ class Surface:
 
 
 def sampled_rays(frames: Sequence[Observation], max_range: float, surface: Surface) -> Rays:
-    """Some 200 rays of each frame, evenly over the image; what is farther than `max_range` [m] is left out."""
+    """Some 400 rays of each frame, evenly over the image; what is farther than `max_range` [m] is left out."""
     ends, origins, numbers, labels = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros(0, int)], [np.zeros(0, int)]
     for number, frame in enumerate(frames):
         if frame.depth is None:
@@ -100,7 +102,8 @@ def sampled_rays(frames: Sequence[Observation], max_range: float, surface: Surfa
         numbers.append(np.full(len(ends[-1]), number))
         labels.append(label[is_near])
     all_ends, all_origins, frame_of, label_of = (np.concatenate(part) for part in (ends, origins, numbers, labels))
-    return Rays(all_ends, all_origins, frame_of, label_of, len(frames))
+    patch, n_hits = np.unique(cells_of(all_ends, PATCH), return_inverse=True, return_counts=True)[1:]
+    return Rays(all_ends, all_origins, frame_of, label_of, 1.0 / n_hits[patch], len(frames))
 
 
 def agreement(
@@ -138,7 +141,7 @@ def agreement(
     is_comparable = is_met & (label >= 0) & (rays.label >= 0)
     is_misnamed = is_comparable & (label != rays.label)
     is_named = bool(2 * np.count_nonzero(is_comparable) >= max(np.count_nonzero(is_met), 1))
-    weight = weights.of(ends[:, 2])
+    weight = rays.weight * weights.of(ends[:, 2])
     total = np.bincount(rays.frame, weight, rays.n_frames)
 
     def share(is_so: np.ndarray) -> Float[np.ndarray, " f"]:

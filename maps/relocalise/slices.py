@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import fft
 from scipy.ndimage import grey_dilation, maximum_filter
 from scipy.spatial.transform import Rotation
@@ -55,10 +55,10 @@ class HeightWeights:
             seen: the map.
             cell: [m] of its ground plan.
         """
-        n_columns = len(np.unique(_numbers(np.concatenate([seen.solid, seen.empty])[:, :2], cell)))
+        n_columns = len(np.unique(cells_of(np.concatenate([seen.solid, seen.empty])[:, :2], cell)))
         self.low = float(seen.solid[:, 2].min())
         level = np.floor((seen.solid[:, 2] - self.low) / HEIGHT_STEP).astype(np.int64)
-        kept = np.unique(_numbers(np.column_stack([seen.solid[:, :2] / cell, level]), 1.0), return_index=True)[1]
+        kept = np.unique(cells_of(np.column_stack([seen.solid[:, :2] / cell, level]), 1.0), return_index=True)[1]
         self._weight = np.clip(1.0 - np.bincount(level[kept]) / n_columns / _COMMON, 0.0, 1.0)
 
     def of(self, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -183,10 +183,10 @@ def _profile(heights: np.ndarray) -> Float[np.ndarray, " n"]:
 
 def thinned(points: Float[np.ndarray, "n 3"], cell: float) -> Float[np.ndarray, "m 3"]:
     """One point a cell [m], the first of each, in the order of the cells."""
-    return points[np.unique(_numbers(points, cell), return_index=True)[1]]
+    return points[np.unique(cells_of(points, cell), return_index=True)[1]]
 
 
-def _numbers(points: np.ndarray, cell: float) -> np.ndarray:
+def cells_of(points: Float[np.ndarray, "n d"], cell: float) -> Int[np.ndarray, " n"]:
     """A whole number for each point, equal where the cell is."""
     index = np.floor(points / cell).astype(np.int64) + (1 << 20)
     return np.asarray(index @ (1 << (21 * np.arange(points.shape[1]))))
