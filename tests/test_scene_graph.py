@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from embmem.maps.scene_graph.rooms import RoomMap, segment_rooms
 from embmem.maps.scene_graph.scene_graph import SceneGraph, scene_graph_of
 from embmem.maps.scene_graph.things import Things
 from embmem.maps.voxels import VoxelMap
+from embmem.memory import Memory
 from embmem.protocols import Deformation
 from embmem.records import Query
 from embmem.sim_envs.house import House, Room, make_house
@@ -302,3 +304,28 @@ def test_rooms_that_meet_after_a_deformation_keep_the_lower_number() -> None:
     ids = rooms.ids()
     same = move_rooms(rooms, ids, np.tile(np.eye(4), (len(ids), 1, 1)))
     assert (same.labels == rooms.labels).all()
+
+
+GOLDEN = Path(__file__).parent / "data" / "scene_graph_v1.embmem"
+
+
+def write_golden(path: Path) -> None:
+    """Wrote the file of version 1, which is never written again."""
+    levels, things = two_storeys()
+    graph = SceneGraph()
+    for stamp in range(3):
+        graph.observe(wall_ahead(float(stamp), yaw=float(stamp)))
+    graph.update(levels, things)
+    graph.merged = {6: 2}
+    graph._next_room = 7
+    Memory([graph]).save(path)
+
+
+def test_a_file_of_version_1_opens_and_answers() -> None:
+    graph = Memory.open(GOLDEN, (SceneGraph,)).layer(SceneGraph)
+    assert len(graph.room_ids()) == 6
+    assert graph.current_room(6) == 2
+    g = graph.networkx()
+    assert path(g, "thing:2")[0] == ("on", "thing:1")
+    assert [hit.why.split(" part of")[0] for hit in graph.query(Query(entity="mug"))] == ["mug on table in room"]
+    assert len(graph.floors[1].rooms.doors) == 2
