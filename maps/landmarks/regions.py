@@ -92,12 +92,16 @@ class RegionRoutes:
     def set_costs(self, edges: Int[np.ndarray, " m"], costs: Float[np.ndarray, " k"]) -> int:
         """Give the edges new costs, inf blocks one; how many edges were looked at to renew the short cuts.
 
+        Of several costs for one edge the last counts.
+
         Raises:
             ValueError: if an edge is not there, or a cost is negative or NaN; nothing has changed then.
         """
         _check_costs(edges, costs)
         if len(edges) and (edges.min() < 0 or edges.max() >= self.n_edges):
             raise ValueError(f"edges must lie below {self.n_edges}, got {edges.min()}..{edges.max()}")
+        edges, last = np.unique(edges[::-1], return_index=True)
+        costs = costs[::-1][last]
         u, v = self._from[edges], self._to[edges]
         self._bound(u, v, costs)
         old = self._roads.reprice(u, edges, costs)
@@ -108,7 +112,7 @@ class RegionRoutes:
         looked = len(edges)
         for region in np.unique(self._region[u[changed]]):
             at = np.flatnonzero(changed & (self._region[u] == region))
-            looked += self._renew(int(region), u[at], v[at], np.minimum(old[at], costs[at]))
+            looked += self._renew(int(region), edges[at], np.minimum(old[at], costs[at]))
         return looked
 
     def shortest_path(self, start: int, goal: int) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " e"], float]:
@@ -199,28 +203,43 @@ class RegionRoutes:
         if apart.any():
             self._per_metre = min(self._per_metre, float((costs[apart] / crow[apart]).min()) * _BELOW)
 
-    def _renew(self, region: int, u: np.ndarray, v: np.ndarray, least: np.ndarray) -> int:
-        """The short cuts of a region after edges changed that cost `least` before or after; edges looked at."""
-        low, high = self._bounds[region]
+    def _renew(self, region: int, edges: np.ndarray, least: np.ndarray) -> int:
+        """The short cuts of a region after its edges changed that cost `least` before or after; edges looked at."""
+        low, high = self._bounds[region].tolist()
         border = np.flatnonzero(self._is_border[low:high]).astype(np.int32)
-        graph = local_graph(low, high, self._roads.rows(), False)
-        table, looked = self._tables[region], len(graph[1])
+        table = self._tables[region]
         if table is None:
             raise RuntimeError(f"region {region} is closed and has no table")
-        is_old = np.ones(len(border), dtype=np.bool_)
-        if len(u) <= _FEW:
-            is_old[:] = False
-            ahead = distances_from(graph, (v - low).astype(np.int32))[:, border]
-            behind = distances_from(local_graph(low, high, self._roads.rows(), True), (u - low).astype(np.int32))
-            looked += 2 * len(u) * len(graph[1])
-            for i in range(len(u)):
-                through = behind[i, border][:, None] + (least[i] + ahead[i])
-                is_old |= (np.isfinite(through) & (through <= table * _TIE)).any(axis=1)
+        is_old, looked = np.ones(len(border), dtype=np.bool_), 0
+        if len(edges) <= _FEW:
+            is_old, looked = self._used((low, high), (edges, least), border, table)
+        graph = local_graph(low, high, self._roads.rows(), False)
         if is_old.any():
             table[is_old] = distances_from(graph, border[is_old])[:, border]
             looked += int(np.count_nonzero(is_old)) * len(graph[1])
             self._lay_arcs(region)
         return looked
+
+    def _used(
+        self, bounds: tuple[int, int], change: tuple[np.ndarray, np.ndarray], border: np.ndarray, table: np.ndarray
+    ) -> tuple[np.ndarray, int]:
+        """(which border nodes may have a short cut that used or will use one of the edges, edges looked at).
+
+        All the edges are put at their least cost for this: paths before and after are no shorter then, so none that
+        takes several of them is overlooked.
+        """
+        (low, high), (edges, least) = bounds, change
+        u, v = self._from[edges], self._to[edges]
+        costs = self._roads.reprice(u, edges, least)
+        ahead = distances_from(local_graph(low, high, self._roads.rows(), False), (v - low).astype(np.int32))
+        graph = local_graph(low, high, self._roads.rows(), True)
+        behind = distances_from(graph, (u - low).astype(np.int32))
+        self._roads.reprice(u, edges, costs)
+        is_used = np.zeros(len(border), dtype=np.bool_)
+        for i in range(len(edges)):
+            through = behind[i, border][:, None] + (least[i] + ahead[i, border])
+            is_used |= (np.isfinite(through) & (through <= table * _TIE)).any(axis=1)
+        return is_used, 2 * len(edges) * len(graph[1])
 
     def _lay_arcs(self, region: int) -> None:
         """Write the short cuts of a region and the edges that leave it."""
