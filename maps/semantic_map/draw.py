@@ -23,6 +23,7 @@ WALL, INK, GREY, PATH = (59, 66, 82), (38, 45, 58), (120, 126, 136), (228, 87, 4
 PAD = 0.35  # [m] around what is known
 _SIDE, _TOP, _BOTTOM, _ROW = 46, 74, 62, 21  # [px] margins and a row of the legend
 _LARGE = 0.25  # [m^2] from which a name is written large
+_COMPRESSION = (cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT)
 _CLOSING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 _HOLE = 60  # cells
 _SIZES = (15.0, 11.5)  # [px] of names
@@ -99,7 +100,7 @@ def write_png(
         InputError: if the folder does not exist.
     """
     image = draw(semantic_map, annotation, title=title, size=size)
-    is_done, data = cv2.imencode(".png", image[..., ::-1])
+    is_done, data = cv2.imencode(".png", image[..., ::-1], _COMPRESSION)
     if not is_done:
         raise InputError(f"the picture of {image.shape[1]} x {image.shape[0]} pixels cannot be encoded as PNG")
     with new_file(path, overwrite=overwrite) as part:
