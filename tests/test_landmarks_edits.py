@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from embmem.geometry import camera_pose
 from embmem.maps.landmarks import LandmarkGraph
+from embmem.memory import Memory
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import Deformation
 
@@ -244,3 +246,28 @@ def test_a_landmark_is_not_merged_with_itself_or_with_none() -> None:
         with pytest.raises(ValueError, match="landmark"):
             graph.merge(*pair)
     assert graph.undo() is None
+
+
+GOLDEN = Path(__file__).parent / "data" / "landmarks_v1.embmem"
+
+
+def write_golden(path: Path) -> None:
+    """Wrote the file of version 1, which is never written again."""
+    graph = corridor()
+    graph.record_traversal(2, 3, success=False)
+    graph.set_instruction_cost(0, 1, 1.5)
+    graph.merge(2, 1)
+    Memory([graph]).save(path)
+
+
+def test_a_file_of_version_1_opens_and_answers() -> None:
+    graph = Memory.open(GOLDEN, (LandmarkGraph,)).layer(LandmarkGraph)
+    path = graph.shortest_path(0, 3)
+    assert path is not None
+    assert (path.nodes, path.cost) == ((0, 2, 3), 3.5)
+    assert path.success == pytest.approx(4 / 5 * 4 / 6)
+    assert graph.current_id(1) == 2
+    match = graph.match(np.array([2.0, 0.0, 0.0]), np.array([0.0, 0.25, 0.75, 0.0]))
+    assert match is not None
+    assert (match.id, round(match.cosine, 6)) == (2, 1.0)
+    assert graph.visit(np.array([9.0, 0.0, 0.0]), np.ones(4), 20.0) == 4
