@@ -3,10 +3,11 @@
     python benchmarks/pose_graph.py [--quick] [--houses N] [--data DIR] [--json FILE]
 
 In each of 50 houses of three rooms a robot walks between random places while its odometry drifts; on the real frames of
-7-Scenes the same drift is laid on the recorded poses. A memory of voxels, things, places and a pose graph sees every
-frame and closes its loops once, in the end. Then false loops, half as many as the right ones, are added to the same
-graph; the peers are GTSAM without consistency check and kernel ("no kernel") and Open3D's global optimisation. Errors
-are root mean squares over the keyframes after rigid alignment (ATE); rows give the mean over drives.
+7-Scenes, there and back, drift is laid on the recorded poses. A memory of voxels, things, places and a pose graph sees
+every frame and closes its loops once, in the end. Then false loops, half as many as the right ones, are added to the
+same graph; the peers are GTSAM without consistency check and kernel ("no kernel") and Open3D's global optimisation.
+Errors are root mean squares over the keyframes after rigid alignment (ATE); rows give the mean over drives. The layers
+disagree by the distance of the voxel, thing, place or episode that is farthest from where its keyframe took it.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def rows_of(name: str, runs: list[Run]) -> list[dict[str, Any]]:
         return float(np.mean([run.errors[key] for run in runs if key in run.errors]))
 
     closed = [run for run in runs if run.disagreement]
+    if not closed:
+        return [row(f"{name}: drives with loops closed", 0.0, goal=">= 0.95", met=False)]
     n_false, false_on = sum(run.n_false for run in closed), sum(run.false_on["ours"] for run in closed)
     worst = {kind: max((run.disagreement[kind] for run in closed), default=0.0) for kind in
              ("voxel", "thing", "place", "episode")}  # fmt: skip
@@ -90,8 +93,9 @@ def rows_of(name: str, runs: list[Run]) -> list[dict[str, Any]]:
     ]  # fmt: skip
     for peer, told in (("no kernel", "GTSAM, no kernel"), ("open3d", "Open3D")):
         ours, theirs = mean("ours, false loops"), mean(peer)
-        result.append(row(f"{name}: error with false loops [m]", ours, peer=theirs, peer_name=told, goal="<= 1.05 of peer",
-                          met=ours <= 1.05 * theirs))  # fmt: skip
+        title = f"{name}: error with false loops [m]"
+        met = ours <= 1.05 * theirs
+        result.append(row(title, ours, peer=theirs, peer_name=told, goal="<= 1.05 of peer", met=met))
     return result
 
 
@@ -99,7 +103,7 @@ def main() -> None:
     """Print the table and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--houses", type=int, default=50)
-    parser.add_argument("--way", type=float, default=45.0, help="of each walk [m]")
+    parser.add_argument("--way", type=float, default=30.0, help="of each walk [m]")
     parser.add_argument("--quick", action="store_true", help="two houses, no recording")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("EMBMEM_DATA_DIR", "../shared/data")))
     parser.add_argument("--json", type=Path)
@@ -112,7 +116,7 @@ def main() -> None:
     rows = rows_of(f"{len(houses)} houses", houses)
     folder = arguments.data / "rgbd" / "seven_scenes"
     if folder.is_dir() and not arguments.quick:
-        recorded = [recorded_run(folder, 4, seed) for seed in range(3)]
+        recorded = [recorded_run(folder, seed) for seed in range(3)]
         for run in recorded:
             console.print(told(run))
         rows += rows_of("7-Scenes", recorded)

@@ -270,12 +270,21 @@ def test_a_new_session_begins_when_the_clock_runs_back_or_the_robot_is_put_elsew
     assert [(edge.i, edge.j) for edge in graph.edges] == [(0, 1), (2, 3)]
     moved = camera_pose(np.array([5.0, 0.0, 0.0]), 1.0)
     graph.deform(graph.relocated(moved))
-    np.testing.assert_array_equal(graph.T_map_odom, moved)
+    np.testing.assert_allclose(graph.T_map_odom, moved, atol=1e-12)
     graph.observe(replace(wall_ahead(2.0), T_map_camera=moved))
     assert graph.keyframes[-1].session == 2
     np.testing.assert_allclose(graph.keyframes[-1].T_odom_camera, np.eye(4), atol=1e-12)
     with pytest.raises(InputError):
         graph.deform(graph.relocated(2.0 * np.eye(4)))
+
+
+def test_rounded_poses_of_recordings_can_be_saved() -> None:
+    graph = PoseGraph()
+    pose = camera_pose(np.array([1.0, 2.0, 1.0]), 0.7)
+    pose[:3, :3] *= 1.0002  # passes the gate
+    graph.observe(replace(wall_ahead(), T_map_camera=pose))
+    assert same_state(PoseGraph.load(graph.save()).save(), graph.save())
+    np.testing.assert_allclose(graph.keyframes[0].T_map_camera, pose, atol=1e-3)
 
 
 def test_only_so_many_clouds_are_kept() -> None:

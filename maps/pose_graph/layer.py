@@ -27,7 +27,7 @@ from embmem.maps.pose_graph.saved import (
     search_from,
     search_params,
 )
-from embmem.maps.pose_graph.se3 import inverse
+from embmem.maps.pose_graph.se3 import inverse, rigid
 from embmem.maps.states import check_header, checked_array, checked_numbers
 from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState
@@ -122,7 +122,7 @@ class PoseGraph:
 
     def observe(self, observation: Observation) -> None:
         """Make a keyframe if the camera has moved on; the pose is the corrected one."""
-        stamp, T = float(observation.stamp), np.asarray(observation.T_map_camera, dtype=np.float64)
+        stamp, T = float(observation.stamp), rigid(np.asarray(observation.T_map_camera, dtype=np.float64))
         if self._last is not None and stamp < self._last[0]:
             self._session += 1
             self._is_forced = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -66,6 +66,14 @@ class Uncertainty:
         extent[: k + 1] = np.maximum.accumulate(extent[: k + 1][::-1])[::-1]
         return np.sqrt(place + yaw * np.maximum(extent, 0.1) ** 2 / 2.0), np.sqrt(yaw), way
 
+    def within(self, k: int, before: int, after: int) -> Float[np.ndarray, "6 6"]:
+        """The covariance that a pose in the submap around k has because odometry drifts within the submap."""
+        place, yaw, _ = self.of(k)
+        members = slice(max(k - before, 0), k + after + 1)
+        joined = np.isfinite(place[members])
+        spread = [float(np.mean(np.square(sigma[members][joined]))) for sigma in (yaw, place)]
+        return np.diag(np.repeat([spread[0], spread[1] / 3.0], 3))
+
 
 def find_loops(
     keyframes: Sequence[Keyframe],
@@ -97,7 +105,10 @@ def find_loops(
             sigma = float(place[i]), float(yaw[i])
             loop = verify(keyframes, i, j, sigma=sigma, voxel=voxel, search=search, clouds=clouds)
             if loop is not None:
-                found.append(loop)
+                smear = uncertainty.within(j, search.n_before, 0) + uncertainty.within(
+                    i, search.n_around, search.n_around
+                )
+                found.append(replace(loop, covariance=loop.covariance + smear))
                 closed_at = way[j]
                 break
     return found

@@ -20,6 +20,14 @@ def inverse(T: Float[np.ndarray, "*n 4 4"]) -> Float[np.ndarray, "*n 4 4"]:
     return result
 
 
+def rigid(T: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
+    """The transform with the nearest rotation in it: recorded poses are rounded."""
+    U, _, Vt = np.linalg.svd(T[:3, :3])
+    result = T.copy()
+    result[:3, :3] = U @ Vt
+    return result
+
+
 def skew(v: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3 3"]:
     """[v]x, with which [v]x w is the cross product of v and w."""
     result = np.zeros((*v.shape[:-1], 3, 3))
