@@ -102,7 +102,7 @@ def grid_rows(*, quick: bool) -> list[dict[str, Any]]:
     from grid_reading import accuracy, equivariance
 
     torch.set_num_threads(1)
-    figures = {} if quick else {name: accuracy(name, steps=4500, n_test=4000) for name in ("relevance", "mean", "max")}
+    figures = {} if quick else {name: accuracy(name, steps=2500, n_test=4000) for name in ("relevance", "mean", "max")}
     changed, largest, n = equivariance(20 if quick else 500)
     return [
         *(

@@ -1,6 +1,6 @@
 """Whether a cell of the egocentric grid still tells of a landmark that only few of its patches show.
 
-An instruction of six words names one of 100 kinds of landmarks; sixty patches of one cell, seen from anywhere around,
+An instruction of six words names one of 64 kinds of landmarks; sixty patches of one cell, seen from anywhere around,
 show one landmark each, and in half of the cases two of the sixty show the one that is named. A bilinear reader of cell
 and words says whether it is there. All that differs is how the patches become the cell: by relevance (the memory map),
 by their mean, or by their maximum; each is trained anew, on cells of four patches first and of more and more later, or
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from embmem.maps.ego_grid import ego_cells
 from embmem.maps.ego_grid_reader import EgoGridReader
 
-KINDS, FILLERS, N_WORDS, N_PATCHES, PLANTED = 100, 30, 6, 60, 2
+KINDS, FILLERS, N_WORDS, N_PATCHES, PLANTED = 64, 30, 6, 60, 2
 PATCH_DIM, WORD_DIM, HIDDEN = 64, 48, 64
 LEARNING_RATE = 2e-2
 NOISE = 0.3  # length of the noise on a unit vector
