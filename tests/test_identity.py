@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_module
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -279,6 +281,13 @@ def test_malformed_models_are_refused(params: dict[str, object]) -> None:
         ObjectMemory.load(replace(state, params={**state.params, "identity": {**state.params["identity"], **params}}))
     with pytest.raises(InputError):
         ObjectMemory.load(replace(state, params={**state.params, "identity": 3}))
+
+
+def test_the_config_builds_a_memory_with_the_default_model() -> None:
+    with initialize_config_module("embmem.configs", version_base="1.3"):
+        layer = instantiate(compose("map/objects_identity").map)
+    assert isinstance(layer, ObjectMemory)
+    assert layer.save().params == recognising().save().params
 
 
 def test_the_default_ignores_looks() -> None:
