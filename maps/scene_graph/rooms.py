@@ -27,7 +27,7 @@ class RoomRules:
     """
 
     door_width: float = 1.2  # [m] widest door
-    narrowing: float = 0.85
+    narrowing: float = 0.78
     least_area: float = 1.5  # [m^2] what is smaller belongs to the neighbour with the widest way, or is no room
     clutter: float = 1.5  # [m^2] what stands free in the space and is smaller is furniture, not a wall
 
