@@ -135,8 +135,10 @@ def test_before_and_behind_me_are_half_planes_of_the_heading(seed: int) -> None:
 
 
 def test_behind_a_thing_is_farther_along_the_line_of_sight() -> None:
-    box = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
-    things = [Label(name, 1, x, 0.0, *box, 0.9, 0.0) for name, x in (("near", 1.0), ("middle", 2.0), ("far", 3.0))]
+    things = [
+        Label(name, 1, x, 0.0, (x - 0.1, -0.1, 0.0), (x + 0.1, 0.1, 0.0), 0.9, 0.0)
+        for name, x in (("near", 1.0), ("middle", 2.0), ("far", 3.0))
+    ]
     text = Annotation(tuple(things), (0.0, 0.0, 2.0), (0.0, 0.0, 3.0, 1.0), 0.05, 1.0).text()
     assert [i.category for i in answer(text, "what is behind the middle?").items] == ["far"]
     assert [i.category for i in answer(text, "what is in front of the middle").items] == ["near"]

@@ -38,6 +38,15 @@ class Item:
     high: tuple[float, float]
     z: tuple[float, float]
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """(x, y) [m] of its rectangle: of a thing seen from one side it is nearer to the truth than the centroid."""
+        return (self.low[0] + self.high[0]) / 2.0, (self.low[1] + self.high[1]) / 2.0
+
+    def distance(self, x: float, y: float) -> float:
+        """[m] of its middle from a point."""
+        return math.hypot(self.middle[0] - x, self.middle[1] - y)
+
     def gap(self, other: Item) -> float:
         """[m] between the two rectangles, 0 where they overlap."""
         gaps = [max(self.low[i] - other.high[i], other.low[i] - self.high[i], 0.0) for i in (0, 1)]
@@ -111,7 +120,7 @@ def _what(world: MapText, place: str, name: str) -> Reply:
     found = []
     for item in world.items:
         if item != subject and _is_on(_side(place), item, (x, y, axis), of_me=subject is None):
-            distance = math.hypot(item.x - x, item.y - y) if subject is None else item.gap(subject)
+            distance = item.distance(x, y) if subject is None else item.gap(subject)
             found.append((distance, item))
     return Reply(tuple(item for _, item in sorted(found, key=lambda pair: pair[0])))
 
@@ -123,10 +132,10 @@ def _nearest(world: MapText, kind: str, name: str | None) -> Reply:
             raise ValueError("this map shows no agent")
         x, y, _ = world.agent
         things = _kind(world, kind)
-        return Reply(tuple(sorted(things, key=lambda item: math.hypot(item.x - x, item.y - y))))
+        return Reply(tuple(sorted(things, key=lambda item: item.distance(x, y))))
     subject = _named(world, name)[0]
     things = [item for item in _kind(world, kind) if item != subject]
-    return Reply(tuple(sorted(things, key=lambda i: (i.gap(subject), math.hypot(i.x - subject.x, i.y - subject.y)))))
+    return Reply(tuple(sorted(things, key=lambda i: (i.gap(subject), i.distance(*subject.middle)))))
 
 
 def _is(world: MapText, kind: str, place: str, name: str | None) -> Reply:
@@ -143,7 +152,7 @@ def _how_far(world: MapText, kind: str, name: str | None) -> Reply:
     if name is None or name in _ME:
         if world.agent is None:
             raise ValueError("this map shows no agent")
-        return Reply((item,), value=math.hypot(item.x - world.agent[0], item.y - world.agent[1]))
+        return Reply((item,), value=item.distance(*world.agent[:2]))
     return Reply((item,), value=item.gap(_named(world, name)[0]))
 
 
@@ -198,7 +207,7 @@ def _named(world: MapText, name: str) -> list[Item]:
     if world.agent is None:
         return items
     x, y, _ = world.agent
-    return sorted(items, key=lambda item: math.hypot(item.x - x, item.y - y))
+    return sorted(items, key=lambda item: item.distance(x, y))
 
 
 def _frame(world: MapText, name: str) -> tuple[float, float, float]:
@@ -207,11 +216,11 @@ def _frame(world: MapText, name: str) -> tuple[float, float, float]:
         if world.agent is None:
             raise ValueError("this map shows no agent")
         return world.agent
-    subject = _named(world, name)[0]
+    x, y = _named(world, name)[0].middle
     if world.agent is None:
-        return subject.x, subject.y, math.pi / 2
-    dx, dy = subject.x - world.agent[0], subject.y - world.agent[1]
-    return subject.x, subject.y, math.atan2(dy, dx) if (dx, dy) != (0.0, 0.0) else world.agent[2]
+        return x, y, math.pi / 2
+    dx, dy = x - world.agent[0], y - world.agent[1]
+    return x, y, math.atan2(dy, dx) if (dx, dy) != (0.0, 0.0) else world.agent[2]
 
 
 def _side(place: str) -> str:
@@ -226,7 +235,7 @@ def _seen(side: str, *, of_me: bool) -> str:
 
 
 def _bearing(item: Item, frame: tuple[float, float, float]) -> float:
-    return math.atan2(item.y - frame[1], item.x - frame[0]) - frame[2]
+    return math.atan2(item.middle[1] - frame[1], item.middle[0] - frame[0]) - frame[2]
 
 
 def _is_on(side: str, item: Item, frame: tuple[float, float, float], *, of_me: bool) -> bool:
