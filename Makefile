@@ -25,7 +25,7 @@ $(VENV)/run.stamp: $(BIN)/activate pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(INSTALL) --editable '.[dev,recon,cuda,text,vision,learn,index,fleet,bench]'
+	$(INSTALL) --editable '.[dev,recon,cuda,text,vision,learn,index,fleet,view,bench]'
 	@touch $@
 
 demo: $(VENV)/run.stamp
@@ -55,6 +55,14 @@ benchmark: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/forgetting.py --json benchmarks/results/forgetting.json
 	$(BIN)/python benchmarks/eviction.py --json benchmarks/results/eviction.json
 	$(BIN)/python benchmarks/tokens.py --json benchmarks/results/tokens.json
+	$(BIN)/python benchmarks/pose_graph.py --json benchmarks/results/pose_graph.json
+	$(BIN)/python benchmarks/graphs.py --json benchmarks/results/graphs.json
+	$(BIN)/python benchmarks/identity.py --json benchmarks/results/identity.json
+	$(BIN)/python benchmarks/rooms.py --json benchmarks/results/rooms.json
+	$(BIN)/python benchmarks/facts.py --json benchmarks/results/facts.json
+	$(BIN)/python benchmarks/grid_memories.py --json benchmarks/results/grid_memories.json
+	$(BIN)/python benchmarks/relocalisation.py --json benchmarks/results/relocalisation.json
+	$(BIN)/python benchmarks/merge.py --json benchmarks/results/merge.json
 	$(BIN)/python benchmarks/evaluation.py --json benchmarks/results/evaluation.json
 	@if [ -f "$(VECTORS)" ]; then \
 	  $(BIN)/python benchmarks/metric_conformance.py "$(VECTORS)" --json benchmarks/results/metric_conformance.json; \

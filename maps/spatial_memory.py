@@ -8,7 +8,12 @@ from typing import Any
 from embmem.durable import DurableMemory
 from embmem.errors import InputError
 from embmem.ingress import IngressGate
+from embmem.maps.ego_grid import EgoGrid
+from embmem.maps.landmarks import LandmarkGraph
 from embmem.maps.objects import ObjectMemory
+from embmem.maps.pose_graph import PoseGraph
+from embmem.maps.scene_graph import SceneGraph
+from embmem.maps.semantic_map import SemanticMap
 from embmem.maps.voxels import DecayLayers, VoxelMap
 from embmem.maps.voxels.formats.files import open_voxels
 from embmem.maps.voxels.formats.octomap_files import read_octomap
@@ -16,7 +21,16 @@ from embmem.memory import Memory
 from embmem.protocols import Layer, Store
 from embmem.store.schema import is_older
 
-LAYERS: tuple[type[Layer], ...] = (VoxelMap, ObjectMemory, DecayLayers)
+LAYERS: tuple[type[Layer], ...] = (
+    PoseGraph,
+    VoxelMap,
+    DecayLayers,
+    ObjectMemory,
+    LandmarkGraph,
+    SceneGraph,
+    SemanticMap,
+    EgoGrid,
+)
 
 
 def spatial_memory(
