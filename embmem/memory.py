@@ -13,7 +13,7 @@ from embmem.geometry import heading
 from embmem.ingress import IngressGate
 from embmem.memory_file import read_memory_file, write_memory_file
 from embmem.observation import Observation
-from embmem.protocols import Deformation, Layer, PoseCorrector, Store
+from embmem.protocols import Deformation, DerivedLayer, Layer, PoseCorrector, Store
 from embmem.records import Hit, Link, Query, Record
 from embmem.replay.restoring import restore_known
 from embmem.store import RecordStore
@@ -104,17 +104,24 @@ class Memory:
             self.deform(deformation)
         return deformation
 
+    def derive(self) -> None:
+        """Bring the layers that follow from others up to date: rooms, floors and relations of a scene graph."""
+        for layer in self.layers:
+            if isinstance(layer, DerivedLayer):
+                layer.derive(self.layers)
+
     def stats(self) -> dict[str, dict[str, float]]:
         """Sizes and counters of the layers, the store and the gate."""
         by_layer = {layer.kind: layer.stats() for layer in self.layers}
         return {**by_layer, "store": {"records": float(len(self.store))}, "gate": dict(self.gate.counts)}
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write everything to one file, whole or not at all.
+        """Write everything to one file, whole or not at all; what follows from other layers is derived before.
 
         Raises:
             OutputExistsError: if the file exists and `overwrite` is not set.
         """
+        self.derive()
         write_memory_file(Path(path), self.store, [layer.save() for layer in self.layers], overwrite=overwrite)
 
     @staticmethod

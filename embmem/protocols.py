@@ -92,6 +92,18 @@ class PoseCorrector(Protocol):
         """How the layers are to move, or None. Nothing has changed until this comes back through `deform`."""
 
 
+@runtime_checkable
+class DerivedLayer(Protocol):
+    """A layer that follows from others, such as rooms from walls."""
+
+    def derive(self, layers: Sequence[Layer]) -> None:
+        """Become what follows from the layers of the memory as they are now.
+
+        Raises:
+            ValueError: if a layer that is needed is not among them.
+        """
+
+
 @dataclass(frozen=True)
 class Ranking:
     """How several rankings become one.

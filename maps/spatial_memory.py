@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,11 @@ def spatial_memory(
     view_angle: float = 0.5,
     voxels: VoxelMap | None = None,
     objects: ObjectMemory | None = None,
+    more: Mapping[str, Layer] | Sequence[Layer] = (),
     store: Store | None = None,
     gate: IngressGate | None = None,
 ) -> Memory:
-    """An empty memory with a voxel map and an object memory.
+    """An empty memory with a voxel map, an object memory and whatever layers are added.
 
     Args:
         resolution: edge of a voxel [m].
@@ -55,6 +57,7 @@ def spatial_memory(
         view_angle: ... or turned this much [rad].
         voxels: instead of one made from these three.
         objects: instead of one made from `max_range`.
+        more: further layers, in their order; names that they have in a configuration mean nothing.
         store: where records go; in RAM if not given.
         gate: what checks observations.
     """
@@ -62,7 +65,10 @@ def spatial_memory(
         voxels = VoxelMap(resolution=resolution, max_range=max_range, integrator=integrator)
     if objects is None:
         objects = ObjectMemory(max_range=max_range)
-    return Memory([voxels, objects], store=store, gate=gate, view_distance=view_distance, view_angle=view_angle)
+    further = more.values() if isinstance(more, Mapping) else more
+    return Memory(
+        [voxels, objects, *further], store=store, gate=gate, view_distance=view_distance, view_angle=view_angle
+    )
 
 
 def durable_memory(

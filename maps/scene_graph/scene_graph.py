@@ -121,6 +121,17 @@ class SceneGraph:
         things = Things.none() if objects is None else Things.of(objects, min_confidence)
         return self.update(floor_plans(voxels), things)
 
+    def derive(self, layers: Sequence[Layer]) -> None:
+        """`update_from` the voxel map and the object memory among the layers of a memory.
+
+        Raises:
+            ValueError: if there is no voxel map among them.
+        """
+        voxels = next((layer for layer in layers if isinstance(layer, VoxelMap)), None)
+        if voxels is None:
+            raise ValueError(f"a scene graph needs a voxel map, the layers are {[layer.kind for layer in layers]}")
+        self.update_from(voxels, next((layer for layer in layers if isinstance(layer, ObjectMemory)), None))
+
     def room_ids(self) -> list[int]:
         """The numbers of the rooms there are, ascending."""
         return sorted(int(room) for floor in self.floors for room in floor.rooms.ids())
