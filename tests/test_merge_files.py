@@ -165,8 +165,10 @@ def test_robots_that_disagree_are_settled_by_what_was_seen_last_and_how_often(
     is_later_surer: bool, tmp_path: Path
 ) -> None:
     """One saw the mug before it; later, the other sees it behind and, if it looks, no more before it."""
-    bare = [replace(f, semantic=np.where(f.semantic == 2, 1, f.semantic), instance=np.zeros_like(f.instance))
-            for f in (wall_ahead(20.0 + i) for i in range(6))]  # fmt: skip
+    bare = []
+    for i in range(6):
+        frame = wall_ahead(20.0 + i)
+        bare.append(replace(frame, semantic=np.ones_like(np.asarray(frame.semantic)), instance=None))
     behind = [wall_ahead(30.0 + i, yaw=np.pi) for i in range(3)]
     a = robot(tmp_path / "a.embmem", [wall_ahead(float(i)) for i in range(3)])
     b = robot(tmp_path / "b.embmem", [*(bare if is_later_surer else []), *behind])
