@@ -148,7 +148,7 @@ class DurableMemory(Memory):
         self._refuse_if_broken()
 
     def snapshot(self) -> None:
-        """Write the layers down, so that opening need not replay what they have seen.
+        """Write the layers down, so that opening need not replay what they have seen, and derive what follows from others.
 
         Observations that were withdrawn, corrected or purged in the meantime are taken out of the layers first.
 
@@ -158,6 +158,7 @@ class DurableMemory(Memory):
         self.flush()
         self.refresh()
         start = time.monotonic()
+        self.derive()
         states = [layer.save() for layer in self.layers]
         if self._covered == self._log.last_id and not self.uses.is_changed:
             with self._file.reading() as db:
