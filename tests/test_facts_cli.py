@@ -101,3 +101,12 @@ def test_what_does_not_go_together_is_said(
     assert what in capsys.readouterr().err
     assert main(["facts", str(room.with_name("rom.embmem"))]) == 1
     assert "rom.embmem is not a file" in capsys.readouterr().err
+
+
+def test_nothing_found_is_said_in_words(room: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["facts", str(room), "elephant"]) == 0
+    assert capsys.readouterr().out.strip() == "nothing is said of this"
+    empty = room.with_name("empty.embmem")
+    RecordStore(empty).close()
+    assert main(["facts", str(empty)]) == 0
+    assert capsys.readouterr().out.strip() == "no facts in this memory"

@@ -56,13 +56,20 @@ def run(cfg: DictConfig) -> None:
     if cfg.json:
         console.out(json.dumps({"n": len(found), "facts": [_json(f) for f in shown]}), highlight=False)
         return
+    if not found:
+        console.print("nothing is said of this" if any(_names(cfg)) else "no facts in this memory")
+        return
     console.print(_table(shown, is_with_belief=bool(cfg.changes)))
     if len(shown) < len(found):
         console.print(f"{len(found):,} facts, the last {len(shown):,} are shown; more with k={len(found)}")
 
 
+def _names(cfg: DictConfig) -> list[str | None]:
+    return [None if cfg[name] is None else word(cfg, name) for name in ("subject", "predicate", "object")]
+
+
 def _asked(cfg: DictConfig, store: RecordStore) -> list[Fact]:
-    names = [None if cfg[name] is None else word(cfg, name) for name in ("subject", "predicate", "object")]
+    names = _names(cfg)
     value = OmegaConf.to_container(cfg.value) if OmegaConf.is_config(cfg.value) else cfg.value
     newest = store.read(Query(k=1, with_hidden=True))
     event = newest[0].t_event if newest else 0.0

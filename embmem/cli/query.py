@@ -56,7 +56,7 @@ Answer = dict[str, Any]
 _JSON_ONLY = frozenset({
     "id", "layer", "score", "size", "first_seen", "times_seen", "times_missed",
     "mean_score", "n_voxels", "voxels", "since", "appeared", "x0", "y0", "z0", "x1", "y1", "z1",
-    "bm25", "cosine", "distance", "hops", "age",
+    "bm25", "cosine", "distance", "hops", "age", "room", "cells",
 })  # fmt: skip
 
 
@@ -165,10 +165,10 @@ def _is_inside(position: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
 
 def _entity(memory: Memory, cfg: DictConfig) -> Answer:
     hits = memory.query(narrowed(cfg, memory.store, entity=word(cfg, "entity")))
-    answer: Answer = {
-        "objects": [_describe(hit) for hit in hits if hit.layer != "store"],
-        "views": [_describe(hit) for hit in hits if hit.layer == "store"],
-    }
+    answer: Answer = {"objects": []}
+    for hit in hits:  # each layer apart: one cup that three maps know is not three cups
+        answer.setdefault("views" if hit.layer == "store" else hit.layer, []).append(_describe(hit))
+    answer.setdefault("views", [])
     if not hits:  # perhaps only the word is wrong
         answer["known_entities"] = sorted({name for view in views(memory) for name in view.entities})
     return answer
@@ -230,7 +230,7 @@ def _show(console: Console, name: str, asked: Any, answer: Answer) -> None:
         if isinstance(value, list) and value and isinstance(value[0], dict):
             known = _JSON_ONLY | {name}  # what was asked for is the same in every row
             columns = [c for c in value[0] if c not in known and any(row.get(c) is not None for row in value)]
-            table = Table(*columns, title=key, title_justify="left")
+            table = Table(*columns, title=key.replace("_", " "), title_justify="left")
             for row in value:
                 table.add_row(*(_text(row.get(column)) for column in columns))
             console.print(table)
