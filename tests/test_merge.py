@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +224,7 @@ def test_an_alignment_that_was_withdrawn_moves_nothing() -> None:
         "{}", "[]", "nonsense", '{"format": 2}',
         '{"format": 1, "vector": {"a": -1}, "purged": {}, "same": {}, "absent": []}',
         '{"format": 1, "vector": {}, "purged": {"a": [[1, 1e300]]}, "same": {}, "absent": []}',
+        '{"format": 1, "vector": {}, "purged": {"a": [[1, 1e400]]}, "same": {}, "absent": []}',
     ],
 )  # fmt: skip
 def test_a_damaged_account_of_the_memories_is_refused(value: str, tmp_path: Path) -> None:
@@ -237,12 +237,37 @@ def test_a_damaged_account_of_the_memories_is_refused(value: str, tmp_path: Path
 
 
 def test_a_record_that_lies_about_its_origin_is_refused(tmp_path: Path) -> None:
-    for told in ("a", {"memory": 3, "seq": 1}, {"memory": "a", "seq": 0}, {"memory": "a"}):
-        path = tmp_path / f"{len(json.dumps(told))}.embmem"
+    origin = {"memory": "a", "seq": 1}
+    for i, told in enumerate(
+        (
+            "a", {"memory": 3, "seq": 1}, {"memory": "a", "seq": 0}, {"memory": "a"},
+            {**origin, "position": [0.0, 10**400, 0.0]}, {**origin, "position": [1e40, 0.0, 0.0]},
+            {**origin, "T_map_obs": [10**400] * 16}, {**origin, "knew": {"b": -1}},
+        )
+    ):  # fmt: skip
+        path = tmp_path / f"{i}.embmem"
         with RecordStore(path) as store:
             store.write_all([Record("note", 0.0, "x", payload={"merged_from": told})])
             with pytest.raises(InputError, match="cannot be merged"):
                 read_log(store)
+
+
+@pytest.mark.parametrize("T", ["nonsense", [[1.0], 2.0], {"a": 1}, [10**400] * 16, [2.0] * 16, None])
+def test_an_alignment_by_anything_but_a_rigid_transform_is_refused(T: object, tmp_path: Path) -> None:
+    payload = {"memory": "a", "to": "b", "T_to_memory": T}
+    log = union([robot("a"), log_of("x", [Record("alignment", 0.0, "merge", payload=payload)])])
+    with pytest.raises(InputError, match=r"damaged|no rigid transform"):
+        write_log(tmp_path / "c.embmem", log)
+
+
+def test_a_memory_that_has_written_nothing_yet_is_merged_and_read_again(tmp_path: Path) -> None:
+    with RecordStore(tmp_path / "empty.embmem") as empty:
+        log = union([robot("a"), read_log(empty)])
+        name = empty.uuid
+    assert log.vector[name] == 0
+    write_log(tmp_path / "c.embmem", log)
+    with RecordStore(tmp_path / "c.embmem", read_only=True) as store:
+        assert read_log(store).vector == log.vector
 
 
 def test_a_file_of_a_part_is_no_memory_of_its_own(tmp_path: Path) -> None:

@@ -191,11 +191,14 @@ def damage(path: Path, how: str) -> None:
     elif how == "layer":
         with sqlite3.connect(path) as db:
             db.execute("UPDATE layer_chunks SET data = x'00' WHERE role = 'base'")
+    elif how == "settings":
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE layers SET settings = 'nonsense'")
     else:
         path.write_bytes(b"not a database, but long enough to be taken for one" * 10)
 
 
-@pytest.mark.parametrize("how", ["cut", "record", "layer", "foreign"])
+@pytest.mark.parametrize("how", ["cut", "record", "layer", "settings", "foreign"])
 def test_damaged_input_is_refused_whole(how: str, files: dict[str, Path], tmp_path: Path) -> None:
     a, b, _ = files.values()
     with RecordStore(b) as store:
@@ -250,6 +253,7 @@ def test_a_session_is_found_in_the_map_of_another_and_merged(tmp_path: Path) -> 
     a, b, out = robot(tmp_path / "a.embmem", first), robot(tmp_path / "b.embmem", elsewhere), tmp_path / "c.embmem"
     told = merge_memories([a, b], out)
     assert len(told.aligned) == 1
+    assert told.n_memories == 2  # the note of how they were aligned is no robot's
     alone = open_memory(a).layer(VoxelMap)
     both = open_memory(out)
     new = [tuple(p) for p in np.round(both.layer(VoxelMap).occupied(), 3)]

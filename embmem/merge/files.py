@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from embmem.errors import InputError
-from embmem.merge.frames import alignment, root_of
+from embmem.merge.frames import ALIGNMENT, SOURCE, alignment, root_of
 from embmem.merge.log import OperationLog, share_frame, union
 from embmem.merge.operations import Origin, operation
 from embmem.merge.reading import read_log
@@ -42,7 +42,7 @@ class Merged:
     """What became of a merge."""
 
     n_records: int
-    n_memories: int
+    n_memories: int  # that robots wrote, not those that an alignment was noted by
     n_purged: int  # records that stay away because one of the memories has purged them
     aligned: tuple[str, ...]  # a line for each file that was moved
 
@@ -91,7 +91,8 @@ def merge_files(
         log = union([*logs, links])
         write_log(part, log, name=name)
         _replay(part, to, layer_types)
-    return Merged(len(log.operations), len(log.vector), len(log.purged), tuple(told))
+    aligners = {op.origin.memory for op in log.operations.values() if op.kind == ALIGNMENT and op.source == SOURCE}
+    return Merged(len(log.operations), len(log.vector.keys() - aligners), len(log.purged), tuple(told))
 
 
 def _aligned(files: Sequence[Path], logs: Sequence[OperationLog], align: Align) -> tuple[OperationLog, list[str]]:

@@ -25,7 +25,7 @@ from embmem.store import hidden
 from embmem.store.rows import select_records
 from embmem.store.schema import LOG_TABLES, Connection, run_script
 
-ALIGNMENT = "alignment"
+ALIGNMENT, SOURCE = "alignment", "merge"  # kind and source of the record
 _RIGID = 1e-6
 _BY_TARGET = "CREATE INDEX links_by_target ON links (target, relation);\n"
 
@@ -33,7 +33,7 @@ _BY_TARGET = "CREATE INDEX links_by_target ON links (target, relation);\n"
 def alignment(memory: str, to: str, T_to_memory: np.ndarray, *, t_event: float, confidence: float, why: str) -> Record:
     """The record that says how the frame of `memory` lies in that of the memory `to`."""
     payload = {"memory": memory, "to": to, "T_to_memory": [float(x) for x in np.asarray(T_to_memory).ravel()]}
-    return Record(kind=ALIGNMENT, t_event=t_event, source="merge", text=why, payload=payload, confidence=confidence)
+    return Record(kind=ALIGNMENT, t_event=t_event, source=SOURCE, text=why, payload=payload, confidence=confidence)
 
 
 def placements(ops: Sequence[Operation], same: Mapping[str, str]) -> dict[Origin, Placed]:
@@ -144,8 +144,11 @@ def root_of(ops: Sequence[Operation], same: Mapping[str, str], memories: Iterabl
 
 def _checked(op: Operation) -> tuple[str, str, np.ndarray]:
     told = op.payload
-    T = np.array(told.get("T_to_memory", ()), dtype=np.float64)
     memory, to = told.get("memory"), told.get("to")
+    try:
+        T = np.array(told.get("T_to_memory", ()), dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        T = np.zeros(0)
     if T.shape != (16,) or not np.isfinite(T).all() or type(memory) is not str or type(to) is not str or memory == to:
         raise InputError(f"the alignment of record {op.origin.seq} of memory {op.origin.memory} is damaged")
     T = T.reshape(4, 4)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from embmem.errors import InputError
 from embmem.records import Link
-from embmem.store.rows import Row
+from embmem.store.rows import MAX_METRES, Row
 
 MERGED_FROM = "merged_from"
 AFTER = frozenset({"from", "corrects"})  # relations along which a purge goes on
@@ -119,7 +119,7 @@ def operation(
         elif row.facts[0] == "purge":
             knew = tuple(sorted({**vector, memory: row.id - 1}.items()))
         facts[_PAYLOAD] = _JSON.encode(payload) if payload else "{}"
-    except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, struct.error) as error:
         raise InputError(f"record {row.id} does not say where it comes from: {error!r}") from error
     digest = None if row.blob is None else hashlib.blake2b(row.blob, digest_size=16).digest()
     return Operation(
@@ -137,6 +137,15 @@ def checked_origin(memory: Any, seq: Any) -> Origin:
     if type(memory) is not str or not 0 < len(memory) <= 64 or type(seq) is not int or not 0 < seq < 1 << 62:
         raise InputError(f"{str((memory, seq))[:80]} is not the memory and the id that a record was merged from")
     return Origin(memory, seq)
+
+
+def checked_horizon(memory: Any, seq: Any) -> tuple[str, int]:
+    """A memory and the highest of its ids that was heard of, 0 if it has written nothing yet.
+
+    Raises:
+        InputError: if it cannot be.
+    """
+    return checked_origin(memory, seq + 1 if type(seq) is int else seq).memory, seq
 
 
 def row_of(op: Operation, record_id: int, links: Mapping[Origin, int], placed: Placed | None) -> Row:
@@ -180,12 +189,19 @@ def _undone(
 ) -> tuple[list[Any], tuple[tuple[str, int], ...]]:
     """The facts as they were written, and what a purge knew."""
     if "T_map_obs" in told:
-        facts[_POSE] = struct.pack("<16d", *told["T_map_obs"])
+        facts[_POSE] = struct.pack("<16d", *_finite(told["T_map_obs"]))
     if "position" in told:
-        x, y, z = (float(v) for v in told["position"])
+        x, y, z = _finite(told["position"])
         facts[_X] = [x, y, z]
     if "payload" in told:
         payload.clear()
         payload.update(told["payload"])
     knew = told.get("knew", {})
-    return facts, tuple(sorted((checked_origin(m, max(seq, 1)).memory, int(seq)) for m, seq in knew.items()))
+    return facts, tuple(sorted(checked_horizon(m, seq) for m, seq in knew.items()))
+
+
+def _finite(values: Sequence[Any]) -> list[float]:
+    numbers = [float(value) for value in values]
+    if not all(abs(number) <= MAX_METRES for number in numbers):
+        raise ValueError(f"{numbers} are no coordinates")
+    return numbers

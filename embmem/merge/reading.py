@@ -10,7 +10,7 @@ from typing import Any
 from embmem.errors import InputError
 from embmem.merge.frames import root_of
 from embmem.merge.log import EmptyLayer, OperationLog, share_frame
-from embmem.merge.operations import MERGED_FROM, Origin, checked_origin, operation
+from embmem.merge.operations import MERGED_FROM, Origin, checked_horizon, checked_origin, operation
 from embmem.store import RecordStore
 from embmem.store.audit import given_ids, read_all
 from embmem.store.schema import Connection
@@ -85,6 +85,10 @@ def _read_layers(name: str, db: Connection, log: OperationLog) -> None:
                 f"its layer {snapshot.kind!r} holds frames that are in no log, so it cannot be replayed; merge without "
                 "layers, or memories that are kept by durable_memory within their disk budget"
             )
+        try:
+            json.loads(snapshot.settings)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"the settings of its layer {snapshot.kind!r} are damaged: {error}") from error
         log.layers[snapshot.kind] = EmptyLayer(snapshot.position, snapshot.settings, read_state(name, db, snapshot))
 
 
@@ -97,7 +101,7 @@ def _read_meta(db: Connection, log: OperationLog) -> dict[int, Origin]:
         told = json.loads(found[0])
         if told["format"] != FORMAT:
             raise ValueError(f"its format is {told['format']!r}, this embmem reads {FORMAT}")
-        log.vector = {checked_origin(m, seq).memory: seq for m, seq in told["vector"].items()}
+        log.vector = dict(checked_horizon(m, seq) for m, seq in told["vector"].items())
         ranges = [(m, int(first), int(last)) for m, some in told["purged"].items() for first, last in some]
         if sum(max(last - first, 0) for _, first, last in ranges) > MAX_PURGED:
             raise ValueError(f"more than {MAX_PURGED} purged records")
@@ -106,7 +110,7 @@ def _read_meta(db: Connection, log: OperationLog) -> dict[int, Origin]:
         if any(log.same.get(first) != first or first > m for m, first in log.same.items()):
             raise ValueError("memories share a frame with one that is not there")
         absent = {int(i): checked_origin(m, seq) for i, m, seq in told["absent"]}
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"what it says of the memories in it is damaged: {error!r}") from error
     return absent
 
