@@ -203,8 +203,9 @@ def test_the_robot_knows_what_it_placed_and_what_it_changed() -> None:
     assert [t.stamp for t in changed] == [6.0, 7.0, 8.0]
     with pytest.raises(ValueError, match="mask"):
         changed.changed("pot", "hot", np.zeros(3), 9.0, np.zeros((0, 5), dtype=bool))
-    with pytest.raises(ValueError, match="finite"):
-        changed.placed("pot", np.full(3, np.nan), 9.0)
+    for place, stamp in ((np.full(3, np.nan), 9.0), (np.zeros(3), np.nan)):
+        with pytest.raises(ValueError, match="finite"):
+            changed.placed("pot", place, stamp)
     assert len(changed) == 3
 
 
@@ -227,10 +228,20 @@ def test_everything_comes_back_from_a_file() -> None:
     assert loaded.stamp == 1.0
 
 
+def test_a_robot_whose_clock_began_anew_finds_its_map_again() -> None:
+    semantic = SemanticMap(min_votes=1)
+    for stamp, x in ((100.0, 0.0), (0.0, 0.5), (1.0, 1.0)):
+        pose = camera_pose(np.array([x, 0.0, 1.0]), 0.0)
+        semantic.observe(replace(wall_ahead(stamp), T_map_camera=pose))
+    loaded = SemanticMap.load(semantic.save())
+    np.testing.assert_array_equal(loaded.path.stamps, [100.0, 0.0, 1.0])
+    np.testing.assert_array_equal(loaded.path.points, semantic.path.points)
+
+
 @pytest.mark.parametrize(
     "arrays",
     [
-        {"path": np.array([[0.0, 0.0, 2.0], [1.0, 0.0, 1.0]])},
+        {"path": np.zeros((5000, 3))},
         {"path": np.full((1, 3), np.nan)},
         {"agent": np.tile(np.eye(4), (2, 1, 1)), "stamp": np.zeros(2)},
         {"agent": np.full((1, 4, 4), 0.5)},

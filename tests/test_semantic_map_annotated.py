@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from embmem.errors import InputError, OutputExistsError
 from embmem.maps.semantic_map import SemanticMap
 from embmem.maps.semantic_map.annotation import Annotation, Label, annotate
-from embmem.maps.semantic_map.canvas import category_colours
-from embmem.maps.semantic_map.draw import PATH, UNKNOWN, WALL, draw, write_png
+from embmem.maps.semantic_map.canvas import Canvas, category_colours
+from embmem.maps.semantic_map.draw import PATH, UNKNOWN, WALL, _lay, _View, draw, write_png
 from embmem.maps.semantic_map.lettering import Box, letters, place_labels
 from embmem.maps.semantic_map.rules import Item, answer, read_map
 
@@ -224,6 +224,13 @@ def test_the_picture_shows_walls_things_way_and_robot(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.shape, image.shape)
     with pytest.raises(OutputExistsError):
         write_png(tmp_path / "map.png", semantic)
+
+
+def test_what_lies_off_the_picture_leaves_no_paint_on_it() -> None:
+    canvas, view = Canvas(400, 400, (0, 0, 0)), _View((0.0, 0.0, 2.0, 2.0), 200)
+    for origin in ([0.0, -9.0], [0.0, 9.0], [9.0, 0.0], [-9.0, 0.0]):
+        _lay(canvas, view, np.ones((40, 40), np.uint8), np.array(origin), 0.05, (255, 255, 255))
+    assert not canvas.pixels.any()
 
 
 def test_an_empty_map_has_a_picture_and_a_text() -> None:

@@ -65,7 +65,8 @@ class ChangedThings:
         """Remember what became of a thing, where it is [m], and which pixels it had before.
 
         Raises:
-            ValueError: if the mask has more than a million pixels or the place is not finite; nothing is kept then.
+            ValueError: if the mask has more than a million pixels, or the place or the stamp is not finite; nothing is
+                kept then.
         """
         if mask is not None and not 0 < mask.size <= MAX_PIXELS:
             raise ValueError(f"a mask must have 1 to {MAX_PIXELS} pixels, got {mask.shape}")
@@ -144,8 +145,9 @@ class ChangedThings:
         return things
 
     def _add(self, thing: ChangedThing) -> None:
-        if not thing.name or not thing.state:
-            raise ValueError("a changed thing needs a name and a state")
+        if not thing.name or not thing.state or not np.isfinite(thing.stamp):
+            what = (thing.name, thing.state, thing.stamp)
+            raise ValueError(f"a changed thing needs a name, a state and a finite stamp, got {what}")
         name = thing.name.casefold()
         self._things = [
             t

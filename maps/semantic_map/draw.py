@@ -140,7 +140,7 @@ def _lay(
     opacity = soft_mask(np.ascontiguousarray(cells[::-1]), max(right - left, 1), max(bottom - top, 1))
     frame = view.frame()
     x0, y0 = max(frame.left - left, 0), max(frame.top - top, 0)
-    cut = opacity[y0 : frame.bottom - top, x0 : frame.right - left]
+    cut = opacity[y0 : max(frame.bottom - top, y0), x0 : max(frame.right - left, x0)]
     canvas.blend(left + x0, top + y0, cut, colour)
     return cut, left + x0, top + y0
 

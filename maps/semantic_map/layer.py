@@ -216,7 +216,8 @@ class SemanticMap:
             "bytes": voxels["bytes"]
             + self.path.n_bytes()
             + self.changed.n_bytes()
-            + 2.0 * self._builder.grid.cells.nbytes,
+            + self._builder.grid.cells.nbytes
+            + self._low_builder.grid.cells.nbytes,
         }
 
     def save(self) -> LayerState:
@@ -281,9 +282,6 @@ class SemanticMap:
         corner = np.round(grid.origin / self.resolution).astype(np.int64)
         reach = round(self.bridge / self.resolution)
         return Hidden.around(cells, grid.cells == UNSEEN, corner, reach, _LOW)
-
-    def _grid_bytes(self) -> float:
-        return float(self._builder.grid.cells.nbytes + self._low_builder.grid.cells.nbytes)
 
     def _draw_agent(self, grid: OccupancyGrid, agent: np.ndarray, path: np.ndarray) -> None:
         """Mark the cell of the agent and those on its way."""

@@ -61,9 +61,9 @@ class Path:
         """Take the points saved as the array `name`.
 
         Raises:
-            InputError: if it is malformed, too long, or its stamps run backwards.
+            InputError: if it is malformed or too long.
         """
         rows = checked_array(state, name, np.float64, (None, 3))
-        if len(rows) > self.capacity or (np.diff(rows[:, 2]) < 0).any():
+        if len(rows) > self.capacity:
             raise InputError(f"array {name!r} of layer {state.kind!r} is no way of at most {self.capacity} points")
         self._rows[: len(rows)], self._n = rows, len(rows)
