@@ -8,7 +8,6 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float, Int
 from numba import njit
-from scipy.optimize import linear_sum_assignment
 
 _NO = 1e6  # cost of a pair that must not be, far above any sum of distances
 
@@ -18,6 +17,8 @@ def associate(costs: Float[np.ndarray, "n m"]) -> tuple[Int[np.ndarray, " k"], I
 
     Kuhn, The Hungarian method for the assignment problem, Naval Research Logistics 1955.
     """
+    from scipy.optimize import linear_sum_assignment  # 0.2 s that only frames with segments need
+
     is_allowed = np.isfinite(costs)
     rows = np.flatnonzero(is_allowed.any(axis=1))
     columns = np.flatnonzero(is_allowed.any(axis=0))

@@ -10,24 +10,29 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool
-from scipy.stats import chi2
 
 from embmem.maps.pose_graph.graph import Chain, Edge
-from embmem.maps.pose_graph.se3 import adjoint, inverse, logarithm, mahalanobis
+from embmem.maps.pose_graph.se3 import adjoint, inverse, likely_below, logarithm, mahalanobis
 
 _CHUNK = 20_000  # pairs at once
 
 
 def agreement(loops: Sequence[Edge], chain: Chain, probability: float = 0.99) -> Bool[np.ndarray, "n n"]:
-    """Whether each two loops agree; those whose ends no odometry joins do not speak about each other: they agree."""
+    """Whether each two loops agree; those that do not speak about each other, see `about_each_other`, agree."""
     n = len(loops)
     result = np.eye(n, dtype=np.bool_)
     rows, columns = np.triu_indices(n, 1)
-    limit = chi2.ppf(probability, 6)
+    limit = likely_below(probability)
     for start in range(0, len(rows), _CHUNK):
         a, b = rows[start : start + _CHUNK], columns[start : start + _CHUNK]
         result[a, b] = result[b, a] = _cycle_errors(loops, chain, a, b) <= limit
-    return result
+    return result | ~about_each_other(loops, chain)
+
+
+def about_each_other(loops: Sequence[Edge], chain: Chain) -> Bool[np.ndarray, "n n"]:
+    """Whether odometry joins the ends of each two loops: they lead from the same session to the same session."""
+    i, j = (chain.session[[getattr(loop, end) for loop in loops]] for end in "ij")
+    return (i[:, None] == i) & (j[:, None] == j)
 
 
 def largest_clique(agrees: Bool[np.ndarray, "n n"]) -> Bool[np.ndarray, " n"]:
@@ -66,16 +71,17 @@ def consistent(
         loops: loop edges, each between keyframes of the chain.
         chain: the odometry.
         probability: with which two right loops are to agree.
-        min_support: a set of fewer loops is not believed at all, a single loop has nothing to agree with.
+        min_support: fewer loops between two sessions, or within one, are not believed at all: a single loop has
+            nothing to agree with.
     """
     if not loops:
         return np.zeros(0, dtype=np.bool_)
     chosen = largest_clique(agreement(loops, chain, probability))
-    return chosen if chosen.sum() >= min_support else np.zeros(len(loops), dtype=np.bool_)
+    return chosen & (about_each_other(loops, chain)[:, chosen].sum(axis=1) >= min_support)
 
 
 def _cycle_errors(loops: Sequence[Edge], chain: Chain, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared Mahalanobis length of the cycle i_a -> j_a -> j_b -> i_b -> i_a of each pair; 0 where it is open."""
+    """Squared Mahalanobis length of the cycle i_a -> j_a -> j_b -> i_b -> i_a of each pair that odometry joins."""
     i, j = (np.array([getattr(loop, end) for loop in loops]) for end in "ij")
     T = np.stack([loop.T_i_j for loop in loops])
     noise = np.stack([loop.covariance for loop in loops])
@@ -91,9 +97,7 @@ def _cycle_errors(loops: Sequence[Edge], chain: Chain, a: np.ndarray, b: np.ndar
     tail = tail @ T[b]
     total += _carried(tail, there_noise)
     total += _carried(tail @ inverse(there), noise[a])
-    errors = mahalanobis(logarithm(cycle), total + 1e-12 * np.eye(6))
-    is_closed = (chain.session[j[a]] == chain.session[j[b]]) & (chain.session[i[a]] == chain.session[i[b]])
-    return np.where(is_closed, errors, 0.0)
+    return mahalanobis(logarithm(cycle), total + 1e-12 * np.eye(6))
 
 
 def _carried(T: np.ndarray, covariance: np.ndarray) -> np.ndarray:

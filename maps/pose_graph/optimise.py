@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import chi2
 
 from embmem.errors import import_extra
 from embmem.maps.pose_graph.graph import Edge, edge_errors
+from embmem.maps.pose_graph.se3 import are_covariances, are_rigid, likely_below
 
 _MAX_ROUNDS = 8
 _CAUCHY = 3.0  # [sigma] where the kernel begins to doubt
@@ -52,7 +52,7 @@ def optimise(
         probability: with which a right loop is to be kept.
 
     Raises:
-        ValueError: if an edge names a pose that is not there, or a number is not finite.
+        ValueError: if an edge is none, see `check_edge`, or a pose is not finite.
         MissingExtraError: if GTSAM is not installed.
     """
     if not np.isfinite(poses).all():
@@ -64,7 +64,7 @@ def optimise(
     if not (allowed & is_loop).any():
         return Optimised(poses.copy(), allowed, edge_errors(poses, edges))
     gtsam = import_extra("gtsam", "recon")
-    limit = chi2.ppf(probability, 6)
+    limit = likely_below(probability)
     current = _solve(gtsam, poses, edges, allowed, is_loop)
     is_on = allowed & (~is_loop | (edge_errors(current, edges) <= limit))
     for _ in range(_MAX_ROUNDS):
@@ -80,12 +80,14 @@ def check_edge(edge: Edge, n_poses: int) -> None:
     """Refuse an edge that leads nowhere or says nothing.
 
     Raises:
-        ValueError: if it names a pose that is not there, or a number is not finite.
+        ValueError: if it names a pose that is not there, its pose is not rigid or its covariance none.
     """
     if not (0 <= edge.i < n_poses and 0 <= edge.j < n_poses and edge.i != edge.j):
         raise ValueError(f"edge {edge.i} -> {edge.j} of a graph of {n_poses} poses")
     if not (np.isfinite(edge.T_i_j).all() and np.isfinite(edge.covariance).all()):
         raise ValueError(f"edge {edge.i} -> {edge.j} holds numbers that are not finite")
+    if not (are_rigid(edge.T_i_j[None, :3]) and are_covariances(edge.covariance[None])):
+        raise ValueError(f"edge {edge.i} -> {edge.j} has a pose that is not rigid or a covariance that is none")
 
 
 def _solve(

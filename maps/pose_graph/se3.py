@@ -8,6 +8,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
+from scipy.special import gammaincinv
+
+_RIGID = 1e-6  # of the products of two rows of a rotation
 
 
 def inverse(T: Float[np.ndarray, "*n 4 4"]) -> Float[np.ndarray, "*n 4 4"]:
@@ -26,6 +29,19 @@ def rigid(T: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
     result = T.copy()
     result[:3, :3] = U @ Vt
     return result
+
+
+def are_rigid(poses: Float[np.ndarray, "n 3 4"]) -> bool:
+    """Whether the upper rows of transforms hold rotations, to 1e-6."""
+    R = poses[:, :, :3]
+    error = np.abs(R @ np.swapaxes(R, 1, 2) - np.eye(3)).max(initial=0.0)
+    return bool(error <= _RIGID and (np.linalg.det(R) > 0).all())
+
+
+def are_covariances(matrices: Float[np.ndarray, "n 6 6"]) -> bool:
+    """Whether the matrices are symmetric and positive definite."""
+    is_even = (np.abs(matrices - np.swapaxes(matrices, 1, 2)) <= 1e-9 * (1.0 + np.abs(matrices))).all()
+    return bool(is_even and (np.linalg.eigvalsh(matrices) > 0).all())
 
 
 def skew(v: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3 3"]:
@@ -73,3 +89,8 @@ def exponential(xi: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "n 4 4"]:
 def mahalanobis(errors: Float[np.ndarray, "n 6"], covariances: Float[np.ndarray, "n 6 6"]) -> Float[np.ndarray, " n"]:
     """Squared Mahalanobis lengths."""
     return np.einsum("ni,ni->n", errors, np.linalg.solve(covariances, errors[..., None])[..., 0])
+
+
+def likely_below(probability: float) -> float:
+    """What a squared Mahalanobis length is below with this probability: the quantile of chi-square with 6 degrees."""
+    return float(2.0 * gammaincinv(3.0, probability))  # scipy.stats has it, too, and costs half a second to import
