@@ -127,6 +127,23 @@ def test_large_maps_become_fewer_larger_cubes_that_hold_all_that_is_occupied(mem
     assert "occupied voxels" in few.left_out[0]
 
 
+@pytest.mark.parametrize("most", [1, 3, 40])
+def test_layers_that_decay_become_cubes_of_one_size_however_few(most: int) -> None:
+    layers = DecayLayers(VoxelMap(0.1, max_range=8.0), VoxelMap(0.1, max_range=8.0), movable=("mug",))
+    shift = np.eye(4)
+    shift[:3, 3] = -2.0  # around the origin, where even the largest cubes meet
+    for observation in walk():
+        layers.observe(replace(observation, T_map_camera=shift @ observation.T_map_camera))
+    scene = scene_of(Memory([layers]), max_voxels=most, find_rooms=False)
+    assert scene.voxels is not None
+    every = np.concatenate([layers.static.occupied(), layers.dynamic.occupied()])
+    assert scene.voxels.n_in_map == len(every)
+    apart = np.abs(every[:, None] - scene.voxels.centres[None]).max(axis=2)
+    assert (apart.min(axis=1) < scene.voxels.edge / 2 + 1e-9).all()
+    assert len(scene.voxels.centres) <= max(most, 16)
+    assert "stand for" in scene.left_out[-1]
+
+
 def test_of_many_views_and_things_some_are_shown_and_it_is_said(memory: Memory) -> None:
     scene = scene_of(memory, max_views=5, max_things=1)
     assert scene.trajectory is not None
@@ -305,6 +322,17 @@ def test_what_a_page_is_too_small_for_is_said() -> None:
     data = page_data(Scene("big", graphs=(graph,)), left_out)
     assert data["graphs"][0]["edges"] == [[0, 1, 0]]
     assert left_out == ["Big graph: the page draws 4,000 of 5,000 nodes and 1 of 2 edges."]
+
+
+def test_cameras_that_cannot_be_are_not_drawn(memory: Memory) -> None:
+    for damage in ({"fx": 10**400}, {"width": 0.5}, {"cy": 1e300}, {"fx": -1}, {"height": None}):
+        store = RecordStore()
+        (view,) = memory.store.read(Query(kind="view", k=1))
+        payload = {"intrinsics": {**view.payload["intrinsics"], **damage}}
+        store.write(replace(view, id=None, payload=payload))
+        trajectory = scene_of(Memory(memory.layers, store=store)).trajectory
+        assert trajectory is not None
+        assert trajectory.intrinsics is None
 
 
 def test_a_memory_without_anything_to_see_is_refused() -> None:

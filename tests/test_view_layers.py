@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from view_scene import flat
 
+from embmem.facts import FactMemory
 from embmem.geometry import camera_pose
 from embmem.maps import ObjectMemory, OccupancyGrid, VoxelMap, spatial_memory
 from embmem.maps.landmarks import LandmarkGraph
@@ -28,6 +29,8 @@ from embmem.maps.viewing.rooms import outlines
 from embmem.memory import Memory
 from embmem.protocols import Deformation
 from embmem.records import Record
+from embmem.store import RecordStore
+from embmem.testing import wall_ahead
 from embmem.viewing import Graph, Plan
 
 
@@ -75,6 +78,30 @@ def test_relations_are_edges_between_the_nodes_of_the_scene_graph() -> None:
     edges = zip(shown.edges.tolist(), shown.edge_kinds, strict=True)
     assert {(shown.labels[a], shown.labels[b], kind) for (a, b), kind in edges} == expected
     assert ("mug (thing:8)", "stove (thing:5)", "on") in expected
+
+
+def test_of_a_large_scene_graph_a_part_is_shown_and_it_is_said() -> None:
+    scene = scene_of(Memory([two_rooms()]), max_nodes=3)
+    (graph,) = scene.graphs
+    assert [label.partition(" (")[0] for label in graph.labels] == ["kitchen", "bedroom", "bed"]
+    assert (graph.edges < 3).all()
+    assert scene.left_out == ("3 of 5 nodes of the scene graph are shown.",)
+
+
+def test_rooms_are_no_things_and_of_many_things_it_is_said_how_many() -> None:
+    scene = scene_of(Memory([two_rooms()]))
+    assert [thing.name for thing in scene.things] == ["bed", "stove", "mug"]
+    assert len({thing.id for thing in scene.things}) == 3
+    assert scene_of(Memory([two_rooms()]), max_things=1).left_out == ("1 of 3 things are shown, the surest.",)
+
+
+def test_facts_about_a_numbered_thing_are_not_told_of_things_without_numbers() -> None:
+    layer, store = SemanticMap(min_votes=1), RecordStore()
+    for stamp in range(4):
+        layer.observe(wall_ahead(float(stamp)))
+    FactMemory(store).assert_fact("thing:0", "in", "hall", valid_at=1.0).wait()
+    (mug,) = scene_of(Memory([layer], store=store), find_rooms=False).things
+    assert (mug.name, mug.held) == ("mug", ())
 
 
 def test_things_say_which_room_they_are_in_and_what_they_are_on() -> None:
@@ -154,6 +181,7 @@ def test_keyframes_are_joined_by_odometry_and_loops() -> None:
     }  # fmt: skip
     np.testing.assert_array_equal(shown.positions, layer.trajectory()[1][:, :3, 3])
     few = graph_of_at_most(layer, 4)
+    assert scene_of(Memory([layer]), max_nodes=4).left_out == ("4 of 12 keyframes are shown, evenly chosen.",)
     assert few.stamps.tolist() == pytest.approx([0.0, 0.3, 0.6, 0.9])
     assert [edge for edge, kind in zip(few.edges.tolist(), few.edge_kinds, strict=True) if kind == "loop"] == [[0, 3]]
 

@@ -142,6 +142,17 @@ def test_reruns_own_command_finds_nothing_wrong(tmp_path: Path) -> None:
     assert sorted(times)[-1] == pytest.approx(1.7e9 + 9)
 
 
+def test_one_clock_counts_all_of_a_recording(tmp_path: Path) -> None:
+    """A note without a date in a memory of dates, told after and before them."""
+    for name, first, second in (("dated", 1.7e9, 5.0), ("undated", 5.0, 1.7e9)):
+        things = (thing("a", 1.0, 1.0, first_seen=first, last_seen=first),
+                  thing("b", 2.0, 2.0, first_seen=second, last_seen=second))  # fmt: skip
+        write_recording(tmp_path / f"{name}.rrd", Scene(name, things=things))
+        of_things = [row for path, found in read(tmp_path / f"{name}.rrd").items() if "things" in path for row in found]
+        assert len({type(row[TIMELINE]) for row in of_things}) == 1
+        assert sorted(seconds(row[TIMELINE]) for row in of_things) == pytest.approx([5.0, 1.7e9])
+
+
 def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "flat.rrd"
     path.write_bytes(b"mine")

@@ -75,10 +75,11 @@ def log_scene(rr: ModuleType, recording: Any, scene: Scene) -> None:
         cloud = scene.voxels
         points = rr.Points3D(cloud.centres.astype(np.float32), colors=cloud.colours, radii=cloud.edge / 2)
         recording.log("map/voxels", points, static=True)
+    clock = "timestamp" if scene.span is not None and is_unix(scene.span[0]) else "duration"  # one for all of them
     if scene.trajectory is not None:
-        _log_trajectory(rr, recording, scene.trajectory)
+        _log_trajectory(rr, recording, scene.trajectory, clock)
     for thing in scene.things:
-        _log_thing(rr, recording, thing)
+        _log_thing(rr, recording, thing, clock)
     if scene.rooms:
         _log_rooms(rr, recording, scene.rooms)
     for number, graph in enumerate(scene.graphs):
@@ -108,7 +109,7 @@ def _blueprint(scene: Scene) -> Any:
     return rrb.Blueprint(views, rrb.TimePanel(timeline=TIMELINE), collapse_panels=True)
 
 
-def _log_trajectory(rr: ModuleType, recording: Any, trajectory: Trajectory) -> None:
+def _log_trajectory(rr: ModuleType, recording: Any, trajectory: Trajectory, clock: str) -> None:
     poses = trajectory.T_map_camera.astype(np.float32)
     strip = rr.LineStrips3D([poses[:, :3, 3]], colors=[_PATH], radii=rr.Radius.ui_points(1.5))
     recording.log("map/path", strip, static=True)
@@ -121,12 +122,12 @@ def _log_trajectory(rr: ModuleType, recording: Any, trajectory: Trajectory) -> N
         recording.log("map/camera", pinhole, static=True)
     recording.send_columns(
         "map/camera",
-        indexes=[rr.TimeColumn(TIMELINE, **_times(trajectory.stamps))],
+        indexes=[rr.TimeColumn(TIMELINE, **{clock: trajectory.stamps})],
         columns=rr.Transform3D.columns(translation=poses[:, :3, 3], mat3x3=poses[:, :3, :3]),
     )
 
 
-def _log_thing(rr: ModuleType, recording: Any, thing: Thing) -> None:
+def _log_thing(rr: ModuleType, recording: Any, thing: Thing, clock: str) -> None:
     """A box from when the thing was first seen, at the places where it was; from its last sighting on as it is now."""
     entity = ["map", "things", thing.name or "unnamed", thing.id]
     path = rr.new_entity_path(entity)
@@ -144,7 +145,7 @@ def _log_thing(rr: ModuleType, recording: Any, thing: Thing) -> None:
         if not np.isfinite(stamp):
             recording.log(path, box, facts, static=True)
             return
-        recording.set_time(TIMELINE, **_time(stamp))
+        recording.set_time(TIMELINE, **{clock: stamp})
         recording.log(path, box, facts)
 
     now = f"{thing.name} {100 * thing.confidence:.0f} %"
@@ -210,11 +211,3 @@ def _about(scene: Scene) -> str:
     counts.append(f"{len(scene.rooms):,} rooms")
     counts += [f"{graph.title}: {len(graph.labels):,} nodes, {len(graph.edges):,} edges" for graph in scene.graphs]
     return "\n".join([scene.title, "", *counts, "", *scene.left_out])
-
-
-def _times(stamps: Float[np.ndarray, " n"]) -> dict[str, Any]:
-    return {"timestamp" if is_unix(float(stamps[0])) else "duration": stamps}
-
-
-def _time(stamp: float) -> dict[str, Any]:
-    return {"timestamp" if is_unix(stamp) else "duration": stamp}

@@ -113,10 +113,10 @@ def _intrinsics(record: Record) -> Intrinsics | None:
     names = ("width", "height", "fx", "fy", "cx", "cy")
     if not isinstance(stored, dict) or not all(isinstance(stored.get(name), (int, float)) for name in names):
         return None
-    width, height, fx, fy, cx, cy = (float(stored[name]) for name in names)
-    if not (0 < width < 1e6 and 0 < height < 1e6 and 0 < fx < 1e6 and 0 < fy < 1e6 and abs(cx) + abs(cy) < 1e6):
+    width, height, fx, fy, cx, cy = (stored[name] for name in names)
+    if not (1 <= width < 1e6 and 1 <= height < 1e6 and 0 < fx < 1e6 and 0 < fy < 1e6 and abs(cx) + abs(cy) < 1e6):
         return None
-    return Intrinsics(int(width), int(height), fx, fy, cx, cy)
+    return Intrinsics(int(width), int(height), float(fx), float(fy), float(cx), float(cy))
 
 
 def _thing(record: Record) -> Thing | None:

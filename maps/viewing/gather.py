@@ -12,11 +12,11 @@ from embmem.maps.pose_graph import PoseGraph
 from embmem.maps.scene_graph.scene_graph import SceneGraph
 from embmem.maps.viewing.graphs import keyframe_graph, landmark_graph, relation_graph
 from embmem.maps.viewing.rooms import node_of, placed, rooms_of
-from embmem.maps.viewing.space import cloud_of, joined, plan_of, voxel_maps
+from embmem.maps.viewing.space import cloud_of, plan_of, voxel_maps
 from embmem.maps.viewing.things import things_of
 from embmem.maps.voxels import VoxelMap
 from embmem.memory import Memory
-from embmem.viewing.scene import Graph, Plan, Room, Scene, Trajectory, VoxelCloud
+from embmem.viewing.scene import Graph, Plan, Room, Scene, Thing, Trajectory, VoxelCloud
 from embmem.viewing.told import Progress, noted, trajectory_of, with_facts
 
 _SIDE = 1200  # cells of a plan
@@ -59,33 +59,28 @@ def scene_of(
     if min(max_voxels, max_things, max_views, max_nodes) < 1:
         raise ValueError(f"need room for one at least, got {max_voxels, max_things, max_views, max_nodes}")
     maps = [voxels for voxels in voxel_maps(memory) if voxels.blocks.n]
-    cloud, plan, left_out = _space(maps, max_voxels, colour, (z_min, z_max))
-    trajectory, note = _trajectory(memory, max_views, progress)
-    things, cut = things_of(memory.layers, max_things)
-    keyframes = _layer(memory, PoseGraph)
-    records, old = (
-        noted(memory, max_things, progress) if keyframes is None else noted(memory, max_things, progress, keyframes.now)
-    )
-    graphs, less = _graphs(memory, max_nodes)
+    cloud, plan, coarse = _space(maps, max_voxels, colour, (z_min, z_max))
+    trajectory, views_left = _trajectory(memory, max_views, progress)
+    things, things_left = things_of(memory.layers, max_things)
+    graphs = _graphs(memory, max_nodes)
     rooms: tuple[Room, ...] = ()
     scene = _scene_graph(memory, maps) if find_rooms else None
     if scene is not None:
-        relations = scene.networkx()
-        rooms = rooms_of(scene, relations, trajectory)
-        things = placed(things, relations, len(scene.floors))
-        places = {key: thing.position for thing in things if (key := node_of(thing)) is not None}
-        graphs.append(relation_graph(relations, scene.kind, places))
+        rooms, things, relations = _told_by(scene, trajectory, things, max_nodes)
+        graphs.append(relations)
     things, unplaced = with_facts(things, memory)
+    records, records_left = _noted(memory, max_things, progress)
+    left_out = (*coarse, views_left, things_left, records_left, *(text for _, text in graphs), unplaced)
     found = Scene(
         title=title,
         plan=plan,
         voxels=cloud,
         trajectory=trajectory,
         things=(*things, *records),
-        graphs=tuple(graph for graph in graphs if len(graph.labels) > 1),
+        graphs=tuple(graph for graph, _ in graphs if len(graph.labels) > 1),
         rooms=rooms,
         max_range=maps[0].max_range if maps else 5.0,
-        left_out=tuple(text for text in (*left_out, note, cut, old, less, unplaced) if text),
+        left_out=tuple(text for text in left_out if text),
     )
     if found.extent is None:
         kinds = [layer.kind for layer in memory.layers]
@@ -103,11 +98,9 @@ def _space(
     """(voxels, floor plan, what was left out)."""
     if not maps:
         return None, None, []
-    cloud = joined([cloud_of(voxels, max_voxels, colour) for voxels in maps])
+    cloud, coarse = cloud_of(maps, max_voxels, colour)
     plan, note = plan_of(maps[0], cloud, z_min=heights[0], z_max=heights[1], most=_SIDE)
-    n = len(cloud.centres)
-    coarse = f"{n:,} cubes of {cloud.edge:g} m stand for {cloud.n_in_map:,} occupied voxels."
-    return cloud, plan, [note, coarse] if n < cloud.n_in_map else [note]
+    return cloud, plan, [note, coarse]
 
 
 def _trajectory(memory: Memory, most: int, progress: Progress) -> tuple[Trajectory | None, str]:
@@ -121,16 +114,27 @@ def _trajectory(memory: Memory, most: int, progress: Progress) -> tuple[Trajecto
     return replace(trajectory, T_map_camera=keyframes.corrections(trajectory.stamps) @ trajectory.T_map_camera), note
 
 
-def _graphs(memory: Memory, most: int) -> tuple[list[Graph], str]:
-    """(landmarks and keyframes, what was left out)."""
-    graphs, left_out = [], ""
+def _noted(memory: Memory, most: int, progress: Progress) -> tuple[list[Thing], str]:
+    """(what somebody noted somewhere, at its place as the map has it now, what was left out)."""
+    keyframes = _layer(memory, PoseGraph)
+    return noted(memory, most, progress) if keyframes is None else noted(memory, most, progress, keyframes.now)
+
+
+def _graphs(memory: Memory, most: int) -> list[tuple[Graph, str]]:
+    """Landmarks and keyframes, each with what was left out."""
     landmarks, keyframes = _layer(memory, LandmarkGraph), _layer(memory, PoseGraph)
-    if landmarks is not None:
-        graph, left_out = landmark_graph(landmarks, most)
-        graphs.append(graph)
-    if keyframes is not None:
-        graphs.append(keyframe_graph(keyframes, most))
-    return graphs, left_out
+    found = [] if landmarks is None else [landmark_graph(landmarks, most)]
+    return found if keyframes is None else [*found, keyframe_graph(keyframes, most)]
+
+
+def _told_by(
+    scene: SceneGraph, trajectory: Trajectory | None, things: list[Thing], most: int
+) -> tuple[tuple[Room, ...], list[Thing], tuple[Graph, str]]:
+    """(rooms, the things with their rooms and relations, these as a graph with what was left out of it)."""
+    relations = scene.networkx()
+    things = placed(things, relations, len(scene.floors))
+    places = {key: thing.position for thing in things if (key := node_of(thing)) is not None}
+    return rooms_of(scene, relations, trajectory), things, relation_graph(relations, scene.kind, places, most)
 
 
 def _scene_graph(memory: Memory, maps: list[VoxelMap]) -> SceneGraph | None:

@@ -14,8 +14,11 @@ from embmem.viewing.scene import Graph
 _DRAWN = ("room", "furniture", "object")  # layers of the scene graph; building and floors have no place of their own
 
 
-def keyframe_graph(poses: PoseGraph, most: int) -> Graph:
-    """Keyframes with odometry and loops; of more than `most` every n-th, then odometry joins those that are left."""
+def keyframe_graph(poses: PoseGraph, most: int) -> tuple[Graph, str]:
+    """(keyframes with odometry and loops, what was left out).
+
+    Of more than `most` every n-th is shown; odometry joins those that are left, and loops go to the one before.
+    """
     stamps, T = poses.trajectory()
     step = -(-len(stamps) // most)
     shown = np.arange(0, len(stamps), max(step, 1))
@@ -27,7 +30,7 @@ def keyframe_graph(poses: PoseGraph, most: int) -> Graph:
         ends = np.array(loops, dtype=np.int64).reshape(-1, 2) // max(step, 1)
         edges.append(ends)
         kinds += [name] * len(ends)
-    return Graph(
+    graph = Graph(
         poses.kind,
         "Keyframes",
         tuple(f"keyframe {k}, session {session}" for k, session in zip(shown.tolist(), sessions.tolist(), strict=True)),
@@ -36,6 +39,8 @@ def keyframe_graph(poses: PoseGraph, most: int) -> Graph:
         np.concatenate(edges),
         tuple(kinds),
     )
+    left_out = f"{len(shown):,} of {len(stamps):,} keyframes are shown, evenly chosen." if step > 1 else ""
+    return graph, left_out
 
 
 def landmark_graph(landmarks: LandmarkGraph, most: int) -> tuple[Graph, str]:
@@ -67,13 +72,21 @@ def landmark_graph(landmarks: LandmarkGraph, most: int) -> tuple[Graph, str]:
     return graph, left_out
 
 
-def relation_graph(scene: nx.DiGraph, kind: str, places: Mapping[str, np.ndarray]) -> Graph:
-    """Rooms, furniture and objects with how they lie to each other; `places` [m] of nodes that are drawn elsewhere."""
-    keys = [key for key, node in scene.nodes(data=True) if node["layer"] in _DRAWN]
+def relation_graph(scene: nx.DiGraph, kind: str, places: Mapping[str, np.ndarray], most: int) -> tuple[Graph, str]:
+    """(rooms, furniture and objects with how they lie to each other, what was left out): at most `most`, rooms first.
+
+    Args:
+        scene: the graph.
+        kind: of its layer.
+        places: [m] of nodes that are drawn elsewhere than it has them.
+        most: nodes.
+    """
+    every = [key for key, node in scene.nodes(data=True) if node["layer"] in _DRAWN]  # rooms come before things
+    keys = every[:most]
     number = {key: i for i, key in enumerate(keys)}
     edges = [(number[a], number[b], d["relation"]) for a, b, d in scene.edges(data=True) if a in number and b in number]
     positions = [places.get(key, scene.nodes[key]["position"]) for key in keys]
-    return Graph(
+    graph = Graph(
         kind,
         "Scene graph",
         tuple(f"{scene.nodes[key]['name']} ({key})" for key in keys),
@@ -83,3 +96,5 @@ def relation_graph(scene: nx.DiGraph, kind: str, places: Mapping[str, np.ndarray
         tuple(edge[2] for edge in edges),
         is_directed=True,
     )
+    left_out = f"{len(keys):,} of {len(every):,} nodes of the scene graph are shown." if len(keys) < len(every) else ""
+    return graph, left_out

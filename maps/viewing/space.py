@@ -11,7 +11,7 @@ from embmem.exports.ply import height_colours
 from embmem.maps.grid import OccupancyGrid
 from embmem.maps.semantic_map import SemanticMap
 from embmem.maps.voxels import DecayLayers, VoxelMap
-from embmem.maps.voxels.levels import level
+from embmem.maps.voxels.levels import ROOT_LEVEL, level
 from embmem.memory import Memory
 from embmem.viewing.scene import UNSEEN, Plan, VoxelCloud
 
@@ -30,34 +30,28 @@ def voxel_maps(memory: Memory) -> list[VoxelMap]:
     return maps or [layer.voxels for layer in memory.layers if isinstance(layer, SemanticMap)]
 
 
-def cloud_of(voxels: VoxelMap, most: int, colour: str) -> VoxelCloud:
-    """At most about `most` cubes that hold all occupied voxels, each of one voxel or of 8, 64, ... of them.
+def cloud_of(maps: list[VoxelMap], most: int, colour: str) -> tuple[VoxelCloud, str]:
+    """(cubes that hold all occupied voxels, each of one voxel or of 8, 64, ... of them, what was left out).
 
     Args:
-        voxels: the map.
-        most: cubes.
+        maps: one at least; those of another resolution than the first are left out.
+        most: cubes, as far as the largest there are allow it.
         colour: "height", "colour" or "label" (both of the payload), "auto" for the first of the last two that is kept.
     """
-    n, depth = int(voxels.stats()["occupied"]), 0
-    centres, edge = np.zeros((0, 3)), voxels.resolution
-    if n <= most:
-        centres = voxels.occupied()
-    while n > most and not 0 < len(centres) <= most:  # surfaces: four times fewer a level
-        depth += max(1, ceil(log(max(len(centres), n if depth == 0 else 1) / most, 4)))
-        nodes = level(voxels, min(depth, 24))
-        centres, edge = nodes.centres[nodes.n_occupied > 0], nodes.edge
-    return VoxelCloud(centres, float(edge), _colours(voxels, centres, colour), n)
-
-
-def joined(clouds: list[VoxelCloud]) -> VoxelCloud:
-    """One cloud of those whose cubes are as large as the first's, which is what the layers of one map are."""
-    alike = [cloud for cloud in clouds if cloud.edge == clouds[0].edge]
-    return VoxelCloud(
-        np.concatenate([cloud.centres for cloud in alike]),
-        clouds[0].edge,
-        np.concatenate([cloud.colours for cloud in alike]),
-        sum(cloud.n_in_map for cloud in clouds),
-    )
+    alike = [voxels for voxels in maps if voxels.resolution == maps[0].resolution]
+    n = n_cubes = sum(int(voxels.stats()["occupied"]) for voxels in alike)
+    parts, edge, depth = [voxels.occupied() for voxels in alike if n <= most], maps[0].resolution, 0
+    while n_cubes > most and depth < ROOT_LEVEL:
+        depth = min(depth + max(1, ceil(log(n_cubes / most, 4))), ROOT_LEVEL)  # surfaces: four times fewer a level
+        levels = [level(voxels, depth) for voxels in alike]
+        parts, edge = [each.centres[each.n_occupied > 0] for each in levels], levels[0].edge
+        n_cubes = sum(map(len, parts))
+    colours = [_colours(voxels, part, colour) for voxels, part in zip(alike, parts, strict=True)]
+    cloud = VoxelCloud(np.concatenate(parts), float(edge), np.concatenate(colours), n)
+    told = f"{n_cubes:,} cubes of {edge:g} m stand for {n:,} occupied voxels." if n_cubes < n else ""
+    if len(alike) < len(maps):
+        told = f"{told} {len(maps) - len(alike)} voxel maps of another resolution are not shown.".lstrip()
+    return cloud, told
 
 
 def plan_of(voxels: VoxelMap, cloud: VoxelCloud, *, z_min: float, z_max: float, most: int) -> tuple[Plan | None, str]:
@@ -98,10 +92,12 @@ def _heights(
 ) -> Float[np.ndarray, "h w"]:
     """Top [m] of the highest cube over every cell whose middle is lower than a ceiling; NaN where there is none."""
     height = np.full(shape, np.nan)
-    below = cloud.centres[cloud.centres[:, 2] < _CEILING]
+    edge = max(cloud.edge, resolution)  # a cube may cover many cells
+    far = np.array(shape[::-1]) * resolution + edge
+    is_here = ((cloud.centres[:, :2] > origin - edge) & (cloud.centres[:, :2] < origin + far)).all(axis=1)
+    below = cloud.centres[is_here & (cloud.centres[:, 2] < _CEILING)]
     if not len(below):
         return height
-    edge = max(cloud.edge, resolution)  # a cube may cover many cells
     cubes = np.floor(below[:, 1::-1] / edge).astype(np.int64)
     first, last = cubes.min(axis=0), cubes.max(axis=0)
     tops = np.full(last - first + 1, -np.inf)

@@ -10,6 +10,7 @@ from embmem.records import Hit, Query
 from embmem.viewing.scene import Thing
 
 _SAME_THINGS = ("objects", "scene_graph", "semantic_map")  # kinds of layers that know the same things, the best first
+_ALL = 1 << 30
 
 
 def things_of(layers: list[Layer], most: int) -> tuple[list[Thing], str]:
@@ -24,7 +25,8 @@ def things_of(layers: list[Layer], most: int) -> tuple[list[Thing], str]:
             n += len(layer)
             things += _remembered(layer, most)
         else:
-            named = [hit for hit in layer.query(Query(k=most)) if hit.entity and hit.position is not None]
+            named = [hit for hit in layer.query(Query(k=_ALL)) if hit.entity and hit.position is not None]
+            named = [hit for hit in named if "area" not in hit.detail]  # rooms are no things
             n += len(named)
             things += [_hit(layer.kind, i, hit) for i, hit in enumerate(named)]
     things.sort(key=lambda thing: -thing.confidence)  # stable
@@ -67,7 +69,7 @@ def _moves(rows: np.ndarray, left: np.ndarray) -> dict[int, np.ndarray]:
 def _hit(kind: str, number: int, hit: Hit) -> Thing:
     confidence = hit.detail.get("confidence", hit.score)
     return Thing(
-        id=f"{kind} {int(hit.detail.get('id', number))}",
+        id=f"{kind} {int(hit.detail['id'])}" if "id" in hit.detail else f"{kind}/{number}",  # no number to name it by
         name=hit.entity or "",
         position=np.asarray(hit.position, dtype=np.float64),
         confidence=float(np.clip(confidence, 0.0, 1.0)) if np.isfinite(confidence) else 0.0,
