@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -59,6 +61,7 @@ def checked_numbers(state: LayerState, names: tuple[str, ...]) -> dict[str, floa
     if set(state.params) != set(names):
         raise InputError(f"layer {state.kind!r} has parameters {sorted(state.params)}, expected {sorted(names)}")
     for name, value in state.params.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-            raise InputError(f"parameter {name!r} of layer {state.kind!r} is {value!r}, not a finite number")
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not abs(value) <= sys.float_info.max:  # also of integers beyond all floats
+            raise InputError(f"parameter {name!r} of layer {state.kind!r} is {str(value)[:40]!r}, not a finite number")
     return {name: float(state.params[name]) for name in names}

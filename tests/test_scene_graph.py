@@ -17,8 +17,8 @@ from embmem.maps.grid import OccupancyGrid
 from embmem.maps.scene_graph.floors import Floor
 from embmem.maps.scene_graph.graph import parent, path, room_of
 from embmem.maps.scene_graph.levels import find_levels, floor_plans
-from embmem.maps.scene_graph.room_identity import move_rooms, recognise_rooms
-from embmem.maps.scene_graph.rooms import RoomMap, segment_rooms
+from embmem.maps.scene_graph.room_identity import recognise_rooms
+from embmem.maps.scene_graph.rooms import RoomMap
 from embmem.maps.scene_graph.scene_graph import SceneGraph, scene_graph_of
 from embmem.maps.scene_graph.things import Things
 from embmem.maps.voxels import VoxelMap
@@ -264,16 +264,34 @@ def test_damaged_states_are_refused(graph: SceneGraph) -> None:
         ("thing_id", -1), ("thing_id", 10**9), ("thing_category", 99), ("thing_box", np.nan), ("thing_box", 1e6),
         ("thing_confidence", 2.0), ("floor_shape", 3), ("floor_shape", -5), ("floor_resolution", 0.0), ("labels", -2),
         ("labels", 99), ("door_floor", 4), ("door_rooms", 77), ("door_width", -1.0), ("trail", np.inf),
-        ("trail", 1e300), ("next_room", 1), ("categories", 7),
+        ("trail", 1e300), ("next_room", 1), ("next_room", 2**40), ("categories", 7), ("floor_resolution", 1e-300),
+        ("floor_resolution", 1e300), ("floor_origin", -1e300), ("floor_height", 1e300),
     ):  # fmt: skip
         with_array(name, value)
     for params in (
         {**state.params, "furniture": "bed"}, {**state.params, "room_rules": {"door_width": 1.0}},
-        {**state.params, "furniture_size": -1.0}, {**state.params, "more": 1.0}, {},
+        {**state.params, "furniture_size": -1.0}, {**state.params, "furniture_size": 10**400},
+        {**state.params, "more": 1.0}, {},
         {**state.params, "relation_rules": {**state.params["relation_rules"], "part": 7.0}},
     ):  # fmt: skip
         with pytest.raises(InputError):
             SceneGraph.load(replace(state, params=params))
+
+
+def test_rooms_with_large_numbers_cost_no_more_than_others() -> None:
+    rooms = RoomMap(np.zeros(2), 0.1, np.array([[-1, 7, 2**30, 2**30]], dtype=np.int32))
+    assert rooms.area(2**30) == pytest.approx(0.02)
+    np.testing.assert_allclose(rooms.bounds(7), [[0.1, 0.0], [0.2, 0.1]])
+    with pytest.raises(ValueError, match="no room 8"):
+        rooms.area(8)
+
+
+def test_levels_that_are_no_storey_apart_are_refused() -> None:
+    levels, things = two_storeys()
+    graph = SceneGraph()
+    with pytest.raises(ValueError, match="apart"):
+        graph.update([levels[0], (0.5, levels[1][1])], things)
+    assert len(graph) == 0
 
 
 def test_bad_things_are_refused() -> None:
@@ -294,16 +312,17 @@ def test_a_thing_in_a_wall_belongs_to_the_room_beside_it() -> None:
     assert floor.rooms_of(box).tolist() == [4, -1]
 
 
-def test_rooms_that_meet_after_a_deformation_keep_the_lower_number() -> None:
-    labels = np.repeat(np.array([[0, 0, 0, 1, 1, 1]], dtype=np.int32), 4, axis=0)
-    T = np.tile(np.eye(4), (2, 1, 1))
-    T[1, 0, 3] = -0.2
-    moved = move_rooms(RoomMap(np.zeros(2), 0.1, labels), np.array([0, 1]), T)
-    assert moved.labels[0].tolist() == [0, 0, 0, 1, -1, -1]
-    rooms = segment_rooms(house_grid(make_house(1, n_rooms=3), 0.1))
-    ids = rooms.ids()
-    same = move_rooms(rooms, ids, np.tile(np.eye(4), (len(ids), 1, 1)))
-    assert (same.labels == rooms.labels).all()
+def test_an_empty_graph_among_the_layers_is_the_one_that_is_brought_up_to_date() -> None:
+    voxels = VoxelMap(0.1)
+    y, x = np.mgrid[0.05:4:0.1, 0.05:4:0.1]
+    points = np.stack([x.ravel(), y.ravel(), np.full(x.size, -0.05)], axis=1)
+    voxels.integrate(np.repeat(points, 3, axis=0), np.array([2.0, 2.0, 1.2]), every_ray=True)
+    own, given = SceneGraph(), SceneGraph()
+    assert scene_graph_of([voxels, own]) is own
+    assert scene_graph_of([voxels, own], given) is given
+    assert len(own.floors) == len(given.floors) == 1
+    with pytest.raises(ValueError, match="voxel map"):
+        scene_graph_of([own])
 
 
 GOLDEN = Path(__file__).parent / "data" / "scene_graph_v1.embmem"

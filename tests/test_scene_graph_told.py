@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -129,10 +130,18 @@ def test_bad_statements_leave_the_graph_as_it_was() -> None:
         said("mug", "under", "table", 2.0), said("mug", "on", "table", np.nan),
         Statement(Mention("mug", np.zeros(24)), "on", mention("table"), 1.0),
         Statement(Mention("mug", np.full(24, np.nan)), "on", mention("table"), 1.0),
+        Statement(Mention("mug", np.ones(23)), "on", mention("table"), 1.0), said("mug", "on", "table", 2.0, 1.5),
     ]  # fmt: skip
     for statement in bad:
-        with pytest.raises(ValueError, match=r"cannot take in|no direction"):
+        with pytest.raises(ValueError, match=r"cannot take in|no direction|one length"):
             graph.tell([said("lamp", "on", "shelf", 1.0), statement])
+        assert (graph.edges, graph.names) == (before.edges, before.names)
+    scene = nx.DiGraph()
+    scene.add_node("thing:0", name="cat")
+    for key, vector, stamp in (("thing:0", np.zeros(24), 1.0), ("thing:0", np.ones(3), 1.0), ("x", np.ones(24), 1.0),
+                               ("thing:0", np.ones(24), np.nan)):  # fmt: skip
+        with pytest.raises(ValueError, match=r"no direction|one length|finite stamp"):
+            graph.add(scene, {key: vector}, stamp=stamp)
         assert (graph.edges, graph.names) == (before.edges, before.names)
     with pytest.raises(ValueError, match="hops"):
         ToldGraph(hops=0)

@@ -25,7 +25,7 @@ _LAYERS = {"object": (2, "O"), "furniture": (2, "O"), "place": (3, "p"), "room":
 _NAMES = {"OBJECTS": 2, "AGENTS": 2, "PLACES": 3, "ROOMS": 4, "FLOORS": 5, "BUILDINGS": 6}
 _TYPES = {2: "ObjectNodeAttributes", 4: "RoomNodeAttributes"}
 _OURS = {"OBJECTS": "object", "PLACES": "place", "ROOMS": "room", "FLOORS": "floor", "BUILDINGS": "building"}
-_KEPT = ("stamp", "confidence", "area", "share", "number")
+_KEPT = ("stamp", "confidence", "area", "share")
 _LOW_BYTES = (1 << 56) - 1
 _UNTURNED = {"w": 1.0, "x": 0.0, "y": 0.0, "z": 0.0}
 
@@ -92,9 +92,7 @@ def _attributes(key: str, node: dict[str, Any], labels: dict[str, int]) -> dict[
     if layer == 2:
         attributes |= {"mesh_connections": [], "registered": False, "world_R_object": _UNTURNED}
     if layer == 4:
-        share = node.get("share", 0.0)
         attributes["semantic_class_probabilities"] = {}
-        attributes["metadata"]["share"] = share
     return attributes
 
 
@@ -162,7 +160,7 @@ def _labels(metadata: Any) -> dict[tuple[int, int], str]:
     found: dict[tuple[int, int], str] = {}
     for key, pairs in (spaces if isinstance(spaces, dict) else {}).items():
         layer = key.removeprefix("_l").removesuffix("p0")
-        if not isinstance(pairs, list) or not layer.isdigit():
+        if not isinstance(pairs, list) or not layer.isdecimal():
             continue
         for pair in pairs:
             if not (isinstance(pair, list) and len(pair) == 2):
@@ -203,7 +201,7 @@ def _read_node(
         node["box"] = [[c + sign * s for c, s in zip(centre, size, strict=True)] for sign in (-0.5, 0.5)]
     nanoseconds = attributes.get("last_update_time_ns", 0)
     node["stamp"] = number(nanoseconds, f"time of {key!r}") * 1e-9
-    node |= {part: number(metadata[part], f"{part} of {key!r}") for part in _KEPT[:4] if part in metadata}
+    node |= {part: number(metadata[part], f"{part} of {key!r}") for part in _KEPT if part in metadata}
     add_node(graph, key, node)
     found[0][node_id], found[1][node_id] = key, level
 

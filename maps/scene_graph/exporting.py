@@ -37,8 +37,8 @@ def write_scene_graph(
         raise ValueError(f"a scene graph is written as one of {', '.join(FORMS)}, not {form!r}")
     try:
         graph = scene_graph_of(layers, min_confidence=min_confidence).networkx()
-    except KeyError as error:
-        raise InputError(str(error.args[0])) from error
+    except ValueError as error:
+        raise InputError(str(error)) from error
     if len(graph) == 0:
         raise InputError("there is no scene graph yet: the memory has seen neither a floor nor a thing")
     if form == "scene_graph":

@@ -89,7 +89,8 @@ def add_node(graph: nx.DiGraph, key: str, node: dict[str, Any]) -> None:
     for name in ("stamp", "confidence", "area", "share"):
         if name in node:
             checked[name] = number(node[name], f"{name} of {key!r}")
-    graph.add_node(key, **checked)
+    graph.add_node(key)
+    graph.nodes[key].update(checked)  # no keyword arguments: a file may name anything
 
 
 def add_edge(graph: nx.DiGraph, source: str, target: str, edge: dict[str, Any]) -> None:
@@ -103,7 +104,8 @@ def add_edge(graph: nx.DiGraph, source: str, target: str, edge: dict[str, Any]) 
             raise InputError(f"an edge ends at {key!r}, which is no node")
     if graph.has_edge(source, target):
         raise InputError(f"the edge from {source!r} to {target!r} is there twice")
-    graph.add_edge(source, target, **edge)
+    graph.add_edge(source, target)
+    graph.edges[source, target].update(edge)
 
 
 def number(value: Any, what: str) -> float:
@@ -112,9 +114,12 @@ def number(value: Any, what: str) -> float:
     Raises:
         InputError: if it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"the {what} is {value!r}, not a finite number")
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer beyond all floats
+        pass
+    raise InputError(f"the {what} is {str(value)[:40]!r}, not a finite number")
 
 
 def numbers(value: Any, n: int, what: str) -> list[float]:

@@ -40,8 +40,9 @@ class RelationRules:
     def __post_init__(self) -> None:
         if not (0 < self.least_cover <= 1 and 0 < self.part <= 1):
             raise ValueError(f"need least_cover and part in (0, 1], got {self.least_cover} and {self.part}")
-        if min(self.margin, self.lift, self.stack, self.front, self.depth, self.beside) < 0:
-            raise ValueError(f"distances must not be negative, got {self}")
+        distances = (self.margin, self.lift, self.stack, self.front, self.depth, self.beside)
+        if not all(0 <= each < np.inf for each in distances):
+            raise ValueError(f"distances must be finite and not negative, got {self}")
 
     @property
     def gap(self) -> float:

@@ -88,7 +88,7 @@ def move_rooms(rooms: RoomMap, ids: Int[np.ndarray, " n"], T_new_old: Float[np.n
     """Every room moved by its own transform, seen from above; where two meet, the lower number stays.
 
     Each cell of the new map looks up where it was, so that a turned room has no holes. A door moves with the first of
-    its rooms.
+    its rooms, and goes with a room that vanishes below another.
     """
     planar = T_new_old[:, :2, [0, 1, 3]]
     inverse = np.linalg.inv(planar[:, :, :2])
@@ -114,6 +114,8 @@ def move_rooms(rooms: RoomMap, ids: Int[np.ndarray, " n"], T_new_old: Float[np.n
         was = rooms.at((points - planar[i, :, 2]) @ inverse[i].T)
         mine = was == ids[i]
         labels[y.ravel()[mine], x.ravel()[mine]] = ids[i]
-    at = np.searchsorted(ids, rooms.doors.rooms[:, 0])
-    position = np.einsum("nij,nj->ni", planar[at, :, :2], rooms.doors.position) + planar[at, :, 2]
-    return RoomMap(origin, rooms.resolution, labels, Doors(rooms.doors.rooms, position, rooms.doors.width))
+    leads = np.isin(rooms.doors.rooms, labels).all(axis=1)
+    doors = Doors(rooms.doors.rooms[leads], rooms.doors.position[leads], rooms.doors.width[leads])
+    at = np.searchsorted(ids, doors.rooms[:, 0])
+    position = np.einsum("nij,nj->ni", planar[at, :, :2], doors.position) + planar[at, :, 2]
+    return RoomMap(origin, rooms.resolution, labels, Doors(doors.rooms, position, doors.width))

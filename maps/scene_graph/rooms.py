@@ -71,13 +71,15 @@ class RoomMap:
         return rooms
 
     @cached_property
-    def _windows(self) -> list[tuple[slice, slice] | None]:
-        """The rows and columns that each room spans, by its number."""
-        return ndimage.find_objects(self.labels + 1)
+    def _windows(self) -> dict[int, tuple[slice, slice]]:
+        """The rows and columns that each room spans; numbers may be large, so they are counted through first."""
+        ids = self.ids()
+        ranks = np.where(self.labels >= 0, np.searchsorted(ids, self.labels) + 1, 0)
+        return dict(zip(ids.tolist(), ndimage.find_objects(ranks), strict=True))
 
     def _cells(self, room: int) -> Int[np.ndarray, "n 2"]:
         """(row, column) of the cells of a room."""
-        window = self._windows[room] if 0 <= room < len(self._windows) else None
+        window = self._windows.get(room)
         if window is None:
             raise ValueError(f"there is no room {room}")
         return np.argwhere(self.labels[window] == room) + np.array([window[0].start, window[1].start])

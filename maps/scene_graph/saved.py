@@ -21,6 +21,9 @@ _RULES: tuple[tuple[str, type[RoomRules | RelationRules]], ...] = (
     ("room_rules", RoomRules), ("relation_rules", RelationRules)
 )  # fmt: skip
 _MOST_CELLS = 2**31
+_MOST_ROOMS = 2**30  # so that numbers yet to be given fit into 32 bits
+_FARTHEST = 1e9  # [m]
+_FINEST = 1e-3  # [m] edge of a cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +108,13 @@ def parts_from_state(state: LayerState) -> Parts:
     rooms = np.concatenate([np.zeros(0, dtype=np.int64), *(floor.rooms.ids() for floor in floors)])
     _refuse(state, {
         "a room has a number that was not given yet": len(rooms) and rooms.max() >= next_room,
+        "too many rooms were numbered": not 0 <= next_room <= _MOST_ROOMS,
         "a room is on two floors": len(np.unique(rooms)) != len(rooms),
         "a merged room is none": ((merged < 0) | (merged >= next_room)).any() or np.isin(merged[:, 0], rooms).any(),
         "a room is merged twice": len(np.unique(merged[:, 0])) != len(merged),
     })  # fmt: skip
     trail = checked_array(state, "trail", np.float64, (None, 4))
-    _refuse(state, {"the trail is out of range": (np.abs(trail[:, :3]) > 1e9).any()})
+    _refuse(state, {"the trail is out of range": (np.abs(trail[:, :3]) > _FARTHEST).any()})
     pairs = {int(old): int(new) for old, new in merged.tolist()}
     return Parts(_things(state), floors, pairs, Trail(trail), next_room)
 
@@ -121,11 +125,13 @@ def _things(state: LayerState) -> Things:
     category = checked_array(state, "thing_category", np.int64, (n,))
     names = decoded_names(checked_array(state, "categories", np.uint8, (None,)))
     _refuse(state, {"a category is not in the list": ((category < 0) | (category >= len(names))).any()})
+    box = checked_array(state, "thing_box", np.float64, (n, 2, 3))
+    _refuse(state, {"a thing is out of range": (np.abs(box) > _FARTHEST).any()})
     try:
         return Things(
             ids,
             tuple(names[i] for i in category.tolist()),
-            checked_array(state, "thing_box", np.float64, (n, 2, 3)),
+            box,
             checked_array(state, "thing_stamp", np.float64, (n,)),
             checked_array(state, "thing_confidence", np.float64, (n,)),
         )
@@ -140,12 +146,14 @@ def _floors(state: LayerState) -> list[Floor]:
     resolution = checked_array(state, "floor_resolution", np.float64, (n,))
     shape = checked_array(state, "floor_shape", np.int64, (n, 2))
     labels = checked_array(state, "labels", np.int32, (None,))
-    is_sane = (shape >= 0).all() and (shape <= _MOST_CELLS).all() and (resolution > 0).all()
+    is_sane = (shape >= 0).all() and (shape <= _MOST_CELLS).all()
     sizes = [int(h) * int(w) for h, w in shape.tolist()]
     _refuse(state, {
         "the floors do not ascend": (np.diff(height) < 0).any(),
         "the cells do not fit the floors": not is_sane or sum(sizes) != len(labels),
         "a label is below -1": (labels < -1).any(),
+        "a floor is out of range": (np.abs(origin) > _FARTHEST).any() or (np.abs(height) > _FARTHEST).any(),
+        "cells are too fine or too coarse": not ((resolution >= _FINEST) & (resolution <= _FARTHEST)).all(),
     })  # fmt: skip
     ends = np.cumsum([0, *sizes])
     doors = _doors(state, n)

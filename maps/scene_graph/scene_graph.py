@@ -16,7 +16,7 @@ from embmem.maps.scene_graph.answers import answer
 from embmem.maps.scene_graph.categories import CONTAINERS, FURNITURE
 from embmem.maps.scene_graph.floors import Floor, rooms_of_things
 from embmem.maps.scene_graph.graph import as_networkx
-from embmem.maps.scene_graph.levels import floor_plans
+from embmem.maps.scene_graph.levels import STOREY, floor_plans
 from embmem.maps.scene_graph.related import Related, relate_again, relate_all
 from embmem.maps.scene_graph.relations import RelationRules, Scene
 from embmem.maps.scene_graph.room_identity import move_rooms, recognise_rooms
@@ -99,10 +99,14 @@ class SceneGraph:
         Args:
             floors: the plan of the walls (`wall_grid`) on floor height 0, or (height [m], plan) of each level.
             things: all that is believed to be there now.
+
+        Raises:
+            ValueError: if two levels are nearer to each other than storeys are, or a height is not finite.
         """
         levels = [(0.0, floors)] if isinstance(floors, OccupancyGrid) else sorted(floors, key=lambda each: each[0])
-        if not np.isfinite([height for height, _ in levels]).all():
-            raise ValueError(f"floors must have finite heights, got {[height for height, _ in levels]}")
+        heights = [height for height, _ in levels]
+        if not np.isfinite(heights).all() or (np.diff(heights) < STOREY).any():
+            raise ValueError(f"floors must have finite heights, {STOREY} m apart at least, got {heights}")
         self._graph = None
         before = set(self.room_ids())
         merged: dict[int, int] = {}
@@ -121,7 +125,7 @@ class SceneGraph:
         things = Things.none() if objects is None else Things.of(objects, min_confidence)
         return self.update(floor_plans(voxels), things)
 
-    def derive(self, layers: Sequence[Layer]) -> None:
+    def derive(self, layers: Sequence[Layer], min_confidence: float = 0.5) -> None:
         """`update_from` the voxel map and the object memory among the layers of a memory.
 
         Raises:
@@ -130,7 +134,8 @@ class SceneGraph:
         voxels = next((layer for layer in layers if isinstance(layer, VoxelMap)), None)
         if voxels is None:
             raise ValueError(f"a scene graph needs a voxel map, the layers are {[layer.kind for layer in layers]}")
-        self.update_from(voxels, next((layer for layer in layers if isinstance(layer, ObjectMemory)), None))
+        objects = next((layer for layer in layers if isinstance(layer, ObjectMemory)), None)
+        self.update_from(voxels, objects, min_confidence)
 
     def room_ids(self) -> list[int]:
         """The numbers of the rooms there are, ascending."""
@@ -158,7 +163,7 @@ class SceneGraph:
         """Rooms, furniture and objects by name (`entity`), room (`place`: "kitchen" or "room:3"), box, place and time.
 
         The score is the confidence; with `near` it is divided by 1 + the distance [m]. Ties keep the order of the
-        nodes: floors, rooms, things by id. A node has no text and no embedding: these get no answer.
+        nodes: rooms from the lowest floor up, things by id. A node has no text and no embedding: these get no answer.
         """
         if query.kind not in (None, self.kind) or query.text is not None or query.embedding is not None:
             return []
@@ -173,7 +178,7 @@ class SceneGraph:
             return
         self._graph = None
         self.things = self.things.moved(deformation.at(self.things.stamp))
-        self.floors = [self._moved(floor, deformation) for floor in self.floors]
+        self.floors = sorted((self._moved(floor, deformation) for floor in self.floors), key=lambda each: each.height)
         self.trail = self.trail.moved(deformation)
         self.related = relate_all(self.things.ids, self._scene(), self.relation_rules)
 
@@ -247,24 +252,28 @@ class SceneGraph:
         return Floor(float(height), found.rooms)
 
     def _moved(self, floor: Floor, deformation: Deformation) -> Floor:
+        """The level after its rooms have moved; a room that vanished below another one is merged with that."""
         ids = floor.rooms.ids()
         if len(ids) == 0:
             return floor
         T = deformation.at(self.trail.anchors(floor.rooms, floor.height))
-        lift = float(np.median(T[:, 2, 3]))
-        return replace(floor, height=floor.height + lift, rooms=move_rooms(floor.rooms, ids, T))
+        middles = np.array([[*floor.rooms.middle(int(room)), floor.height] for room in ids])
+        middles = np.einsum("nij,nj->ni", T[:, :3, :3], middles) + T[:, :3, 3]
+        rooms = move_rooms(floor.rooms, ids, T)
+        into = rooms.at(middles[:, :2])
+        is_gone = ~np.isin(ids, rooms.ids()) & (into >= 0)
+        self.merged |= dict(zip(ids[is_gone].tolist(), into[is_gone].tolist(), strict=True))
+        return replace(floor, height=float(np.median(middles[:, 2])), rooms=rooms)
 
 
 def scene_graph_of(layers: Sequence[Layer], graph: SceneGraph | None = None, min_confidence: float = 0.5) -> SceneGraph:
     """The scene graph of a memory's layers: the one among them, or `graph`, or a new one, brought up to date.
 
     Raises:
-        KeyError: if there is no voxel map among the layers.
+        ValueError: if there is no voxel map among the layers.
     """
-    voxels = next((layer for layer in layers if isinstance(layer, VoxelMap)), None)
-    objects = next((layer for layer in layers if isinstance(layer, ObjectMemory)), None)
-    if voxels is None:
-        raise KeyError(f"a scene graph needs a voxel map, the layers are {[layer.kind for layer in layers]}")
-    found = graph or next((layer for layer in layers if isinstance(layer, SceneGraph)), None) or SceneGraph()
-    found.update_from(voxels, objects, min_confidence)
+    given = [] if graph is None else [graph]
+    found = next((layer for layer in (*given, *layers) if isinstance(layer, SceneGraph)), None)
+    found = SceneGraph() if found is None else found
+    found.derive(layers, min_confidence)
     return found

@@ -51,8 +51,8 @@ class ToldGraph:
     n_similar: int = 5  # nodes that a mention may mean
     hops: int = 2  # around them
     same: float = 0.85  # cosine from which a mention is a node that is there
-    names: dict[str, str] = field(default_factory=dict)  # of all nodes
-    edges: dict[_Edge, tuple[float, float]] = field(default_factory=dict)  # (stamp, confidence)
+    names: dict[str, str] = field(default_factory=dict, init=False)  # of all nodes
+    edges: dict[_Edge, tuple[float, float]] = field(default_factory=dict, init=False)  # (stamp, confidence)
 
     def __post_init__(self) -> None:
         if self.n_similar < 1 or self.hops < 1 or not -1.0 < self.same <= 1.0:
@@ -61,11 +61,18 @@ class ToldGraph:
             )
         self._rows: dict[str, np.ndarray] = {}  # unit vectors
         self._fixed: set[str] = set()
-        self._beside: dict[str, set[_Edge]] = {key: set() for key in self.names}
+        self._beside: dict[str, set[_Edge]] = {}
         self._next = 0
 
     def add(self, graph: nx.DiGraph, embeddings: dict[str, Float[np.ndarray, " d"]], stamp: float) -> None:
-        """Add the nodes of a scene graph that have an embedding, with their relations as of a time; they stay."""
+        """Add the nodes of a scene graph that have an embedding, with their relations as of a time; they stay.
+
+        Raises:
+            ValueError: if an embedding or the stamp is not valid, or names no node; nothing is added then.
+        """
+        if not np.isfinite(stamp) or not all(key in graph for key in embeddings):
+            raise ValueError(f"need a finite stamp and nodes of the graph, got {stamp} and {sorted(embeddings)}")
+        self._check([Mention(key, embedding) for key, embedding in embeddings.items()])
         for key, embedding in embeddings.items():
             self._add(key, str(graph.nodes[key]["name"]), embedding)
             self._fixed.add(key)
@@ -80,11 +87,9 @@ class ToldGraph:
             ValueError: if a relation or a number is not valid; nothing is taken in then.
         """
         for each in statements:
-            if each.relation not in RELATIONS or not np.isfinite([each.stamp, each.confidence]).all():
+            if each.relation not in RELATIONS or not (np.isfinite(each.stamp) and 0.0 <= each.confidence <= 1.0):
                 raise ValueError(f"cannot take in {each.relation!r} at {each.stamp} with confidence {each.confidence}")
-            for mention in (each.subject, each.target):
-                if not np.isfinite(mention.embedding).all() or not np.any(mention.embedding):
-                    raise ValueError(f"the embedding of {mention.name!r} has no direction")
+        self._check([mention for each in statements for mention in (each.subject, each.target)])
         around: set[str] = set()
         for each in statements:
             ends = []
@@ -100,6 +105,15 @@ class ToldGraph:
     def resolve(self) -> int:
         """Resolve the conflicts of the whole graph; returns how many relations were looked at."""
         return self._resolve(set(self.names))
+
+    def _check(self, mentions: Sequence[Mention]) -> None:
+        """Refuse embeddings without direction, or of another length than those that are here."""
+        for mention in mentions:
+            if not np.isfinite(mention.embedding).all() or not np.any(mention.embedding):
+                raise ValueError(f"the embedding of {mention.name!r} has no direction")
+        lengths = {len(row) for row in (*self._rows.values(), *(mention.embedding for mention in mentions))}
+        if len(lengths) > 1:
+            raise ValueError(f"embeddings must keep one length, got {sorted(lengths)}")
 
     def _similar(self, embedding: np.ndarray) -> list[tuple[str, float]]:
         """The most similar nodes with their cosine, best first; ties by key."""
