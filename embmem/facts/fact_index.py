@@ -185,7 +185,7 @@ class FactIndex:
         """All intervals of a line anew."""
         c, ends = self.columns, self.columns.ends
         s, p, _ = key
-        if (s, p) in self._retracted or any(row in c.spells for row in line.rows if c.spells):
+        if (s, p) in self._retracted or (c.spells and any(row in c.spells for row in line.rows)):
             for row in line.rows:
                 self.invalid_at[row] = self._now(row)
             return

@@ -12,7 +12,7 @@ from typing import Any
 import networkx as nx
 
 from embmem.errors import StoreError
-from embmem.facts.belief import hidden_spells, without
+from embmem.facts.belief import Spell, hidden_spells, without
 from embmem.facts.fact_index import FactIndex
 from embmem.facts.graph import fact_graph
 from embmem.facts.lines import ASSERTION, ONE_OF_MANY, RETRACTION, Said
@@ -202,6 +202,7 @@ class FactMemory:
             yield self._index
 
     def _follow(self, db: Connection) -> None:
+        """Read what is new in the log, then put it into the index: an error on the way leaves that as it was."""
         last, amendments, removals = (int(v or 0) for v in db.execute(_STATE).fetchone())
         if (last, amendments, removals) == self._seen:
             return
@@ -210,15 +211,18 @@ class FactMemory:
         first = self._seen[0]
         rows = db.execute(_NEW, (first,)) if first else db.execute(_ALL)
         new = [said for row in rows if (said := _said(row)) is not None]
+        is_amended = amendments and (amendments != self._seen[1] or db.execute(_DERIVED, (first,)).fetchone()[0])
+        hidden = hidden_spells(db) if is_amended else None
         self._rows |= {said.id: i for i, said in enumerate(new, len(self._created))}
         self._created += [said.created for said in new]
         self._index.add_all(new)
-        if amendments and (amendments != self._seen[1] or db.execute(_DERIVED, (first,)).fetchone()[0]):
-            self._follow_amendments(db)
+        if hidden is not None:
+            self._hide(hidden)
         self._seen = (last, amendments, removals)
 
-    def _follow_amendments(self, db: Connection) -> None:
-        hidden = {self._rows[i]: gaps for i, gaps in hidden_spells(db).items() if i in self._rows}
+    def _hide(self, by_record: dict[int, list[Spell]]) -> None:
+        """Take over when each record was hidden."""
+        hidden = {self._rows[i]: gaps for i, gaps in by_record.items() if i in self._rows}
         spells = {row: tuple(without([(self._created[row], math.inf)], gaps)) for row, gaps in hidden.items()}
         known = self._index.columns.spells
         changed = {row: spells[row] for row in spells if known.get(row) != spells[row]}

@@ -15,8 +15,6 @@ from embmem.facts.belief import Spell, spell_at
 
 _NEAR = 32  # rows that are looked at one by one before whole chunks are
 _CHUNK = 4096
-
-
 RETRACTION, ASSERTION, ONE_OF_MANY = 0, 1, 2
 
 
@@ -75,7 +73,7 @@ class Columns:
 
     def known(self, name: str | None) -> int:
         """The number of a name: 0 of none, -1 of one that was never used."""
-        return self._codes.get(name, -1) if name else 0
+        return 0 if name is None else self._codes.get(name, 0) or -1
 
     def key(self, row: int) -> tuple[Any, ...]:
         """What puts statements in order: the later one of two that contradict each other is right.
