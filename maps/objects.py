@@ -21,7 +21,7 @@ from embmem.maps.object_answers import best_things, thing_hit
 from embmem.maps.object_rows import confidence, decoded_names, encoded_names, things_of
 from embmem.maps.object_settings import NUMBERS, UNDOABLE, arguments_of
 from embmem.maps.segments import Segments, find_segments
-from embmem.maps.sightings import absorb_duplicates, confirmed, new_rows, shapes
+from embmem.maps.sightings import absorb_duplicates, confirmed, new_rows, shapes, thickened
 from embmem.maps.states import check_header, checked_array
 from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState
@@ -29,6 +29,7 @@ from embmem.records import Hit, Query
 
 BACKGROUND = ("unlabelled", "wall", "floor", "ceiling", "door frame", "door")
 _MARGIN = 0.1  # [m] in front of a thing that does not hide it
+_THIN = 0.04  # [m] what was seen from one side may be flat; no thinner, it could not be missed
 _SURE = 2.0  # log-odds of a match from which its segment hides no absence of another thing
 
 
@@ -211,7 +212,7 @@ class ObjectMemory:
         ids = np.full(len(segments), -1)
         ids[columns] = table.rows["id"][seen]
         self._doubt(observation, seen, np.asarray(observation.semantic))
-        self._drop(absorb_duplicates(table.rows, seen))
+        self._drop(absorb_duplicates(table, seen))
         new = np.flatnonzero(ids < 0)
         ids[new] = self._append(segments, categories, new, observation.stamp)
         self.seen_now = dict(zip(segments.number.tolist(), ids.tolist(), strict=True))
@@ -280,10 +281,9 @@ class ObjectMemory:
 
     def count(self, category: str, min_confidence: float = 0.5) -> int:
         """How many things of the category are believed to be there."""
-        sureness = confidence(self.table.rows["log_odds"])
-        return int(
-            np.count_nonzero((self.table.rows["category"] == self._category(category)) & (sureness >= min_confidence))
-        )
+        rows = self.table.rows
+        is_sure = confidence(rows["log_odds"]) >= min_confidence
+        return int(np.count_nonzero((rows["category"] == self._category(category)) & is_sure))
 
     def tick(self, stamp: float) -> None:
         """Time alone changes nothing: only an empty place speaks against a thing."""
@@ -296,7 +296,8 @@ class ObjectMemory:
     def stats(self) -> dict[str, float]:
         """Things, those believed to be there, their categories, operations that can be undone, bytes of RAM."""
         confident = confidence(self.table.rows["log_odds"]) >= 0.5
-        n_bytes = self.table.n_bytes + sum(a.nbytes for a in (self._is_thing, self._category_of, self._label_of))
+        by_label = sum(a.nbytes for a in (self._is_thing, self._category_of, self._label_of))
+        n_bytes = self.table.n_bytes + self._log.n_bytes + by_label
         return {
             "things": float(len(self.table.rows)),
             "confident": float(np.count_nonzero(confident)),
@@ -330,7 +331,7 @@ class ObjectMemory:
         memory.categories = decoded_names(checked_array(state, "categories", np.uint8, (None,)))
         n_categories = len(memory.categories)
         memory.table = table_from_state(state, n_categories)
-        memory._log = log_from_state(state, memory._log.capacity, memory.table.next_id, n_categories)
+        memory._log = log_from_state(state, memory._log.capacity, memory.table, n_categories)
         tables = [memory.table.rows]
         tables += [side.rows for entry in memory._log.entries for side in (entry.before, entry.after)]
         log_odds = np.concatenate([rows["log_odds"] for rows in tables])
@@ -369,9 +370,9 @@ class ObjectMemory:
         at = np.flatnonzero(unseen)
         if len(at) == 0:
             return at
-        k = observation.intrinsics
+        k, box = observation.intrinsics, rows["box"][at]
         is_missing = missing(
-            rows["box"][at],
+            box if self.identity is None else thickened(box, _THIN),
             self._label_of[rows["category"][at]],
             (np.ascontiguousarray(observation.depth, dtype=np.float32), np.ascontiguousarray(semantic, dtype=np.int32)),
             (float(k.fx), float(k.fy), float(k.cx), float(k.cy)),

@@ -17,8 +17,10 @@ from test_objects import LABELS, Thing, look
 from embmem.errors import InputError
 from embmem.maps import ObjectMemory
 from embmem.maps.identity import IdentityModel
+from embmem.maps.identity import features as compared
 from embmem.maps.identity.model import ELSEWHERE, HERE, N_FEATURES
 from embmem.maps.identity.recognise import associate_gains
+from embmem.maps.object_rows import ROW
 from embmem.observation import Observation
 from embmem.protocols import Deformation, Layer, LayerState
 from embmem.records import Query
@@ -217,6 +219,27 @@ def test_scores_are_the_weighted_sum_of_their_regime() -> None:
             of = {HERE: weights[2 if i % 2 == 0 else 0], ELSEWHERE: weights[3 if i % 2 == 0 else 1]}
             expected = features[i, j] @ of[regime[i, j]] if regime[i, j] else -np.inf
             assert scores[i, j] == pytest.approx(expected)
+
+
+def test_looks_at_right_angles_are_looks() -> None:
+    rows = np.zeros(3, dtype=ROW)
+    looks = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], dtype=np.float32)  # of the last one nothing is known
+    features, _ = compared.compare(compared.things(rows), compared.things(rows), (looks, looks), gate=0.3)
+    assert ((features[..., -1] != 0.0) == [[True, True, False], [True, True, False], [False] * 3]).all()
+    assert abs(features[0, 1, -2:]).max() < 1e-6
+    each, _ = compared.compare_each(
+        compared.things(rows), compared.things(rows[::-1].copy()), (looks, looks[::-1]), gate=0.3
+    )
+    assert (each[..., -1] != 0.0).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(("identity", "is_missed"), [(IdentityModel(), True), (None, False)])
+def test_a_sliver_of_a_thing_is_missed_where_it_is_not(identity: IdentityModel | None, is_missed: bool) -> None:
+    memory = ObjectMemory(identity=identity, min_pixels=1)
+    memory.observe(look([MUG], 0.0))
+    memory.table.rows["box"][:, 1, 2] = memory.table.rows["box"][:, 0, 2]  # flat
+    memory.observe(look([], 1.0))
+    assert (memory.things()["times_missed"] > 0).tolist() == [is_missed]
 
 
 def test_looks_are_the_mean_of_unit_embeddings() -> None:

@@ -182,6 +182,56 @@ def test_the_model_s_own_merges_are_in_the_log_and_stay_undone_when_kept_apart()
     assert memory.things()["id"].tolist() == [old["id"], new["id"]]
 
 
+def test_an_id_that_others_still_know_is_not_given_again() -> None:
+    memory = two_mugs()
+    memory.observe(look([Thing(3, (2.0, 0.5, 1.2))], 20.0))
+    memory.observe(look([Thing(3, (-2.0, -0.5, 1.2))], 21.0, yaw=np.pi))
+    split = memory.split(0, np.add(MUG.position, (0.0, 0.05, 0.0)))
+    memory.keep_apart(2, int(memory.things()["id"].max()))
+    merged = memory.merge(2, 3)
+    memory.undo(split)
+    memory.observe(look([Thing(3, (2.0, -0.9, 1.2))], 22.0))
+    memory.undo(merged)
+    memory.merge(2, int(memory.things()["id"].max()))  # which were never seen beside each other
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_parts_of_a_split_stay_two_without_a_model_too(cut: bool) -> None:
+    memory = ObjectMemory()
+    wide = Thing(2, (2.0, 0.0, 1.0), width=0.6)
+    for stamp in range(3):
+        memory.observe(look([wide], float(stamp)))
+    memory.split(0, np.array([2.0, 0.2, 1.0]))
+    if not cut:
+        memory.undo(0)
+    for stamp in range(3, 9):
+        memory.observe(look([wide], float(stamp)))
+    assert memory.things()["id"].tolist() == ([0, 1] if cut else [0])
+
+
+def test_a_name_that_was_lost_in_a_merge_comes_back_with_its_own_votes() -> None:
+    memory = recognising(least_elsewhere=99.0)
+    for stamp in range(4):
+        memory.observe(seen({0: MUG}, float(stamp)))
+    for stamp in range(10, 13):
+        memory.observe(seen({0: Thing(3, FAR.position)}, float(stamp), yaw=np.pi))
+    before = memory.table.rows.copy()
+    operation = memory.merge(0, 1)
+    for stamp in range(20, 22):
+        memory.observe(seen({0: FAR}, float(stamp), yaw=np.pi))
+    memory.undo(operation)
+    assert memory.table.rows["times_seen"].tolist() == [4, 5]
+    for name in ("category", "lead"):
+        assert memory.table.rows[name].tolist() == before[name].tolist()
+
+
+def test_what_can_be_undone_counts_as_memory() -> None:
+    memory = two_mugs()
+    before = memory.stats()["bytes"]
+    memory.merge(0, 1)
+    assert memory.stats()["bytes"] > before
+
+
 def test_only_the_newest_operations_are_kept() -> None:
     memory = two_mugs(ObjectMemory(undoable=2))
     for _ in range(3):
@@ -227,6 +277,24 @@ def test_malformed_tables_of_identity_are_refused() -> None:
     for params in ({"undoable": 1.0}, {"undoable": 2.5}, {"undoable": 0}):
         with pytest.raises(InputError):
             ObjectMemory.load(replace(state, params={**state.params, **params}))
+
+
+def test_tables_and_operations_that_do_not_fit_together_are_refused() -> None:
+    memory = two_mugs(recognising(least_elsewhere=99.0))
+    memory.observe(look([Thing(3, (2.0, y, 1.2)) for y in (-0.5, 0.0, 0.5)], 20.0))
+    memory.merge(0, 1)
+    state = memory.save()
+    arrays = state.arrays
+    numbers, ids = arrays["op_numbers"].copy(), arrays["op_row_id"].copy()
+    numbers[0, 2], ids[ids == 1] = -7, -7
+    counts = arrays["op_counts"] + np.array([0, 0, 0, 0, 1])
+    for changed in (
+        {"apart": np.ascontiguousarray(arrays["apart"][::-1])},
+        {"op_numbers": numbers, "op_row_id": ids},
+        {"op_counts": counts, "op_looks": np.pad(arrays["op_looks"], ((0, 0), (0, 1)))},
+    ):
+        with pytest.raises(InputError):
+            ObjectMemory.load(replace(state, arrays={**arrays, **changed}))
 
 
 def test_a_merged_thing_has_the_mean_look_and_answers_queries() -> None:

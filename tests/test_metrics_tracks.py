@@ -67,6 +67,13 @@ def test_they_agree_with_motmetrics(shown: list[list[tuple[int, int]]]) -> None:
             assert getattr(scores, name) == pytest.approx(told[name])
 
 
+def test_a_sighting_that_nobody_was_named_for_is_missed_and_no_switch() -> None:
+    scores = track_scores(np.array([1, 1, 1, 1]), np.array([7, -1, 7, 8]))
+    assert scores.switches == 1
+    assert scores.idp == pytest.approx(2 / 3)
+    assert scores.idr == pytest.approx(2 / 4)
+
+
 def test_malformed_sightings_are_refused() -> None:
     for true, given_ids in (([-1], [0]), ([1], [-2])):
         with pytest.raises(ValueError, match="need"):

@@ -14,6 +14,7 @@ from embmem.maps.identity.model import N_FEATURES
 TOUCH = 0.05  # [m] between the boxes of two views of one large thing
 _RIM = 0.02  # [m] by which boxes are widened: a thing seen from one side may be flat
 _NOMINAL = 1.0  # [m] from the camera, of things
+_NOT_ALIKE = 1e-9  # product of looks that have nothing in common
 
 
 class Compared(NamedTuple):
@@ -43,8 +44,8 @@ def compare(
     """(features, regime) of every pair of an old thing and a new one; the looks (n, d), (m, d) are 0 where unknown."""
     features, regime = _all_pairs(tuple(old), tuple(new), gate)
     if _comparable(looks):
-        features[..., -1] = looks[0].astype(np.float64) @ looks[1].astype(np.float64).T
-        features[..., -2] = features[..., -1] * np.abs(features[..., -1])
+        is_known = np.logical_and.outer(_known(looks[0]), _known(looks[1]))
+        _put_alike(features, looks[0].astype(np.float64) @ looks[1].astype(np.float64).T, is_known)
     return features, regime
 
 
@@ -54,9 +55,22 @@ def compare_each(
     """The same of each old thing and the new one with the same index."""
     features, regime = _each_pair(tuple(old), tuple(new), gate)
     if _comparable(looks):
-        features[..., -1] = np.einsum("nd,nd->n", looks[0].astype(np.float64), looks[1].astype(np.float64))
-        features[..., -2] = features[..., -1] * np.abs(features[..., -1])
+        is_known = _known(looks[0]) & _known(looks[1])
+        alike = np.einsum("nd,nd->n", looks[0].astype(np.float64), looks[1].astype(np.float64))
+        _put_alike(features, alike, is_known)
     return features, regime
+
+
+def _put_alike(
+    features: Float[np.ndarray, "*pairs f"], alike: Float[np.ndarray, "*pairs"], is_known: Bool[np.ndarray, "*pairs"]
+) -> None:
+    """Fill in the last two features; 0 says that a look is missing, so at right angles it is nearly 0."""
+    alike = np.where(is_known & (alike == 0.0), _NOT_ALIKE, alike)
+    features[..., -1], features[..., -2] = alike, alike * np.abs(alike)
+
+
+def _known(looks: np.ndarray) -> Bool[np.ndarray, " n"]:
+    return np.asarray(looks.any(axis=1))
 
 
 def _comparable(looks: tuple[np.ndarray, np.ndarray]) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from embmem.errors import InputError
 from embmem.maps.identity.operations import MERGE, SPLIT, Operation, OperationLog
-from embmem.maps.identity.table import Excerpt, ThingTable, no_pairs
+from embmem.maps.identity.table import Excerpt, ThingTable, no_pairs, ordered_places
 from embmem.maps.object_rows import check_ids, fields_to_arrays, places_from_state, rows_from_state
 from embmem.maps.states import checked_array
 from embmem.protocols import LayerState
@@ -42,6 +42,8 @@ def table_from_state(state: LayerState, n_categories: int) -> ThingTable:
     if not (np.isin(places["thing"], rows["id"]).all() and np.isin(apart, rows["id"]).all()):
         raise InputError(f"layer {state.kind!r}: a place or a pair names a thing that is not there")
     _check_pairs(state, apart)
+    if not np.array_equal(apart, np.unique(apart, axis=0)) or not np.array_equal(places, ordered_places(places)):
+        raise InputError(f"layer {state.kind!r}: pairs or places are not in order")
     return ThingTable(rows, looks, places, apart, next_id)
 
 
@@ -65,8 +67,8 @@ def log_to_arrays(log: OperationLog) -> dict[str, np.ndarray]:
     }
 
 
-def log_from_state(state: LayerState, capacity: int, next_thing: int, n_categories: int) -> OperationLog:
-    """The operations that were saved; version 1 had none.
+def log_from_state(state: LayerState, capacity: int, table: ThingTable, n_categories: int) -> OperationLog:
+    """The operations on this table that were saved; version 1 had none.
 
     Raises:
         InputError: if anything in them is malformed or contradicts itself.
@@ -88,10 +90,13 @@ def log_from_state(state: LayerState, capacity: int, next_thing: int, n_categori
     for i, (number, kept, other, is_split, is_asked) in enumerate(numbers.tolist()):
         before, after = sides[2 * i], sides[2 * i + 1]
         whole, parted = (before, after) if is_split else (after, before)
-        if whole.rows["id"].tolist() != [kept] or parted.rows["id"].tolist() != [kept, other] or other >= next_thing:
+        is_its = whole.rows["id"].tolist() == [kept] and parted.rows["id"].tolist() == [kept, other]
+        if not is_its or not 0 <= kept < other < table.next_id:
             raise InputError(f"layer {state.kind!r}: operation {number} does not hold its two things")
         if (np.concatenate([before.rows, after.rows])["category"] >= n_categories).any():
             raise InputError(f"layer {state.kind!r}: operation {number} names a category that is not in the list")
+        if not {before.looks.shape[1], after.looks.shape[1]} <= {0, table.looks.shape[1]}:
+            raise InputError(f"layer {state.kind!r}: operation {number} holds looks of another length")
         if not np.isin(np.concatenate([before.places, after.places])["thing"], [kept, other]).all():
             raise InputError(f"layer {state.kind!r}: operation {number} holds a place of another thing")
         kind = SPLIT if is_split else MERGE

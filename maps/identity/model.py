@@ -27,6 +27,7 @@ FEATURES = (
     "alike",  # product of the looks; 0 without
 )
 N_FEATURES = len(FEATURES)
+WEIGHTS = ("here", "elsewhere", "here_blind", "elsewhere_blind")  # of `IdentityModel`
 
 # Fitted by benchmarks/fit_identity.py
 _HERE = (-26.068, -0.51, 4.513, -1.44, 0.257, -0.208, 1.614, -0.422, 0.066, 1.415, 65.959, -12.799)
@@ -107,6 +108,3 @@ class IdentityModel:
             return cls(**{**params, **{name: float(params[name]) for name in names[len(WEIGHTS) :]}})
         except (ValueError, OverflowError) as error:
             raise InputError(f"an identity model is malformed: {error}") from error
-
-
-WEIGHTS = ("here", "elsewhere", "here_blind", "elsewhere_blind")

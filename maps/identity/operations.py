@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from embmem.maps.identity.table import Excerpt, ThingTable, deform_places, ordered_places, places_of
+from embmem.maps.sightings import MAX_WEIGHT
 from embmem.protocols import Deformation
 
 MERGE, SPLIT = "merge", "split"
-_MAX_WEIGHT = 10.0  # of a position, as in sightings
 _EVIDENCE = ("last_seen", "times_seen", "times_missed", "log_odds")  # what changes when something is seen or missed
 
 
@@ -50,6 +50,11 @@ class OperationLog:
         self.entries = [*self.entries, entry][-self.capacity :]
         self.next_id += 1
         return entry.id
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all that is kept to be put back."""
+        return sum(excerpt.n_bytes for entry in self.entries for excerpt in (entry.before, entry.after))
 
     def deform(self, deformation: Deformation) -> None:
         """What is put back by an undo lies where the rest of the map has moved to."""
@@ -128,7 +133,7 @@ def split(table: ThingTable, log: OperationLog, thing: int, at: Float[np.ndarray
 
 
 def undo(table: ThingTable, log: OperationLog, operation: int, *, gate: float) -> None:
-    """Take an operation back.
+    """Take an operation back. The id of what was split off is given again only if nothing can know it any more.
 
     Raises:
         ValueError: if there is no such operation, or a later one about the same things must be undone first.
@@ -145,17 +150,17 @@ def undo(table: ThingTable, log: OperationLog, operation: int, *, gate: float) -
         raise ValueError(f"a thing of operation {operation} is no longer remembered")
     table.replace(things, _taken_back(entry, now, gate))
     log.entries = [each for each in log.entries if each is not entry]
-    if entry.kind == SPLIT and table.next_id == entry.other + 1:
-        table.next_id = entry.other
-    if log.next_id == entry.id + 1:
+    if log.next_id == entry.id + 1:  # no later operation
         log.next_id = entry.id
+        if entry.kind == SPLIT and table.next_id == entry.other + 1 and _is_untouched(entry, now):
+            table.next_id = entry.other
 
 
 def _taken_back(entry: Operation, now: Excerpt, gate: float) -> Excerpt:
     """What the table should hold about the two things without the operation."""
     after, before = entry.after, entry.before
     new_pairs = now.apart[~_is_in(now.apart, after.apart)]
-    if all(np.array_equal(now.rows[name], after.rows[name]) for name in _EVIDENCE):
+    if _is_untouched(entry, now):
         return Excerpt(before.rows, before.looks, before.places, np.concatenate([before.apart, new_pairs]))
     if entry.kind == SPLIT:
         row, look, left = _fused(now.rows, now.looks, gate)
@@ -167,12 +172,19 @@ def _taken_back(entry: Operation, now: Excerpt, gate: float) -> Excerpt:
     return _shared_out(entry, now, new_pairs)
 
 
+def _is_untouched(entry: Operation, now: Excerpt) -> bool:
+    """Whether nothing was seen or missed of the two things since."""
+    return all(np.array_equal(now.rows[name], entry.after.rows[name]) for name in _EVIDENCE)
+
+
 def _shared_out(entry: Operation, now: Excerpt, new_pairs: np.ndarray) -> Excerpt:
     """The two things as before their merge; what was seen since goes to the one that was nearer to where it is now."""
     rows, looks = entry.before.rows.copy(), entry.before.looks
     heir = int(np.argmin(np.linalg.norm(rows["position"] - now.rows["position"][0], axis=1)))
     row, old = now.rows[0], entry.after.rows[0]
-    for name in ("position", "box", "weight", "log_odds", "here_since", "last_seen", "lead", "n_looks"):
+    is_renamed = row["category"] != old["category"]  # else it is still called what it was before the merge
+    names = ("position", "box", "weight", "log_odds", "here_since", "last_seen", "n_looks")
+    for name in (*names, "category", "lead") if is_renamed else names:
         rows[name][heir] = row[name]
     for name in ("times_seen", "times_missed"):
         rows[name][heir] += row[name] - old[name]
@@ -207,7 +219,7 @@ def _fused(rows: np.ndarray, looks: np.ndarray, gate: float) -> tuple[np.ndarray
         share = rows["weight"][old] / max(rows["weight"].sum(), 1e-12)
         row["position"] += share * (rows["position"][old] - row["position"])
         row["box"][0, 0], row["box"][0, 1] = rows["box"][:, 0].min(axis=0), rows["box"][:, 1].max(axis=0)
-        row["weight"] = min(rows["weight"].sum(), _MAX_WEIGHT)
+        row["weight"] = min(rows["weight"].sum(), MAX_WEIGHT)
         row["log_odds"] = rows["log_odds"].max()
         row["here_since"] = rows["here_since"].min()
     else:

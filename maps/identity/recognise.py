@@ -13,12 +13,11 @@ from embmem.maps.identity.model import ELSEWHERE, N_FEATURES, IdentityModel
 from embmem.maps.identity.operations import OperationLog, merge
 from embmem.maps.identity.table import ThingTable
 from embmem.maps.segments import Segments
-from embmem.maps.sightings import shapes
+from embmem.maps.sightings import INSIDE, shapes
 from embmem.observation import Observation
 
 _MOST_LOOKS = 50  # in a mean: a thing whose look changes is followed
 _MOST_VOTES = 20  # by which a category can lead
-_SLACK = 0.03  # [m] by which the middle of a thing may lie outside of the box of another that is the same
 _PUSHED = 0.1  # [m] beyond half its size that a thing must have moved to have left its place
 
 
@@ -196,7 +195,7 @@ def same_place(
     """(pairs of ids, log-odds) of unseen things that lie within one that was just seen, and are that one."""
     is_seen = np.zeros(len(table), dtype=np.bool_)
     is_seen[seen] = True
-    of = duplicates(shapes(table.rows), is_seen, _SLACK)
+    of = duplicates(shapes(table.rows), is_seen, INSIDE)
     old = np.flatnonzero(of >= 0)
     new = of[old]
     rows, looks = table.rows, (table.looks[old], table.looks[new])

@@ -23,6 +23,11 @@ class Excerpt:
     places: np.ndarray  # (h,) PLACE
     apart: Int[np.ndarray, "k 2"]
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(array.nbytes for array in (self.rows, self.looks, self.places, self.apart))
+
 
 def _no_looks() -> np.ndarray:
     return np.zeros((0, 0), dtype=np.float32)
@@ -53,7 +58,7 @@ class ThingTable:
     @property
     def n_bytes(self) -> int:
         """Bytes of the arrays."""
-        return sum(array.nbytes for array in (self.rows, self.looks, self.places, self.apart))
+        return Excerpt(self.rows, self.looks, self.places, self.apart).n_bytes
 
     def index(self, thing: int) -> int:
         """The row of a thing.
@@ -157,12 +162,16 @@ def deform_places(table: np.ndarray, deformation: Deformation) -> None:
     if len(deformation.stamps) == 0 or len(table) == 0:
         return
     T = deformation.at(table["last_seen"])
+    table["position"] = np.einsum("nij,nj->ni", T[:, :3, :3], table["position"]) + T[:, :3, 3]
+    table["box"] = moved_boxes(table["box"], T)
+
+
+def moved_boxes(box: Float[np.ndarray, "n 2 3"], T: Float[np.ndarray, "n 4 4"]) -> Float[np.ndarray, "n 2 3"]:
+    """Each box moved by its own transform; boxes stay axis-aligned and hold what they held."""
     R, t = T[:, :3, :3], T[:, :3, 3]
-    box = table["box"]
     middle = np.einsum("nij,nj->ni", R, box.mean(axis=1)) + t
     half = np.einsum("nij,nj->ni", np.abs(R), 0.5 * (box[:, 1] - box[:, 0]))
-    table["position"] = np.einsum("nij,nj->ni", R, table["position"]) + t
-    table["box"] = np.stack([middle - half, middle + half], axis=1)
+    return np.stack([middle - half, middle + half], axis=1)
 
 
 def _widened(looks: np.ndarray, dim: int) -> Float[np.ndarray, "n d"]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from embmem.maps.identity.table import moved_boxes
 from embmem.maps.objects import ObjectMemory
 
 
@@ -63,8 +64,4 @@ class Things:
 
     def moved(self, T_new_old: Float[np.ndarray, "n 4 4"]) -> Things:
         """Each thing moved by its own transform; boxes stay axis-aligned and hold what they held."""
-        R, t = T_new_old[:, :3, :3], T_new_old[:, :3, 3]
-        middle = np.einsum("nij,nj->ni", R, self.position) + t
-        half = np.einsum("nij,nj->ni", np.abs(R), 0.5 * (self.box[:, 1] - self.box[:, 0]))
-        box = np.stack([middle - half, middle + half], axis=1)
-        return Things(self.ids, self.categories, box, self.stamp, self.confidence)
+        return replace(self, box=moved_boxes(self.box, T_new_old))
