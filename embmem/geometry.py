@@ -45,6 +45,11 @@ def invert_pose(T: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
     return inverse
 
 
+def rotation_angle(R: Float[np.ndarray, "3 3"]) -> float:
+    """[rad] by which a rotation turns, in [0, pi]."""
+    return float(np.arccos(np.clip((np.trace(R) - 1.0) / 2.0, -1.0, 1.0)))
+
+
 def camera_pose(position: Float[np.ndarray, "3"], yaw: float, pitch: float = 0.0) -> Float[np.ndarray, "4 4"]:
     """`T_map_camera` of an upright camera at `position` [m].
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from embmem.geometry import heading
+from embmem.geometry import heading, rotation_angle
 from embmem.ingress import IngressGate
 from embmem.memory_file import read_memory_file, write_memory_file
 from embmem.observation import Observation
@@ -120,6 +120,7 @@ class Memory:
 
         Raises:
             OutputExistsError: if the file exists and `overwrite` is not set.
+            ValueError: if a layer that another one follows from is not there; see `DerivedLayer`.
         """
         self.derive()
         write_memory_file(Path(path), self.store, [layer.save() for layer in self.layers], overwrite=overwrite)
@@ -184,8 +185,7 @@ class Memory:
         last = self._last_view
         if last is None or np.linalg.norm(T_map_camera[:3, 3] - last[:3, 3]) >= self._view_distance:
             return True
-        cosine = (np.trace(T_map_camera[:3, :3].T @ last[:3, :3]) - 1.0) / 2.0
-        return bool(np.arccos(np.clip(cosine, -1.0, 1.0)) >= self._view_angle)
+        return rotation_angle(T_map_camera[:3, :3].T @ last[:3, :3]) >= self._view_angle
 
 
 def _view(observation: Observation, session: int) -> Record:

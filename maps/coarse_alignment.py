@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from embmem.errors import import_extra
+from embmem.geometry import rotation_angle
 
 _LAYER = 0.4  # [m] height of the slices that are laid over each other
 _MAX_CELLS = 1 << 22  # of one slice
@@ -101,7 +102,7 @@ def upright_guesses(
     spectrum = fft.rfft2(gaussian_filter(grid.slices(target, grid.low), (0.5, 1.0, 1.0)))
     x, y = grid.shifts(0), grid.shifts(1)
     is_allowed = np.hypot(x[:, None] - guess[0, 3], y[None, :] - guess[1, 3]) <= max(within.distance, cell)
-    step = max(cell / float(np.percentile(radius, 75)), 0.01)
+    step = max(cell / max(float(np.percentile(radius, 75)), cell), 0.01)
     n_turns = int(np.ceil(within.yaw / step))
     yaws = np.linspace(-within.yaw, within.yaw, 2 * n_turns + 1)
     n_lifts = int(np.ceil(within.height / _LAYER))
@@ -111,14 +112,14 @@ def upright_guesses(
         stamp = np.conj(fft.rfft2(grid.slices(moved, np.array([-grid.reach, -grid.reach, grid.low[2]]))))
         for lift in range(-n_lifts, n_lifts + 1):
             score = fft.irfft2(np.sum(np.roll(spectrum, -lift, axis=0) * stamp, axis=0), s=is_allowed.shape)
-            found += [(value, a, lift, i, j) for value, i, j in _peaks(score, is_allowed, k)]
+            found += [(value, a, lift, i, j) for value, i, j in peaks(score, is_allowed & (score > 0.5), k)]
     found.sort(key=lambda peak: (-peak[0], peak[1:]))
     poses: list[np.ndarray] = []
     for _, a, lift, i, j in found:
         T = np.eye(4)
         T[:3, :3] = Rotation.from_euler("z", yaws[a]).as_matrix() @ guess[:3, :3]
         T[:3, 3] = [x[i], y[j], guess[2, 3] + lift * _LAYER]
-        if all(_are_apart(T, other, 4.0 * cell, 4.0 * step) for other in poses):
+        if all(are_apart(T, other, 4.0 * cell, 4.0 * step) for other in poses):
             poses.append(T)
         if len(poses) == k:
             break
@@ -165,24 +166,24 @@ def feature_guesses(
     for best in np.argsort(-score, kind="stable"):
         T = np.eye(4)
         T[:3, :3], T[:3, 3] = R[best], t[best]
-        if all(_are_apart(T, other, 5 * voxel, 0.3) for other in poses):
+        if all(are_apart(T, other, 5 * voxel, 0.3) for other in poses):
             poses.append(T)
         if len(poses) == k:
             break
     return poses
 
 
-def _peaks(score: np.ndarray, is_allowed: np.ndarray, k: int) -> list[tuple[float, int, int]]:
-    """(value, row, column) of the k best local maxima of a correlation."""
-    at = np.flatnonzero(is_allowed & (score > 0.5) & (score >= maximum_filter(score, 5)))
+def peaks(score: np.ndarray, is_allowed: np.ndarray, k: int, *, width: int = 5) -> list[tuple[float, int, int]]:
+    """(value, row, column) of the k best local maxima of a correlation, each the highest of `width` x `width` cells."""
+    at = np.flatnonzero(is_allowed & (score >= maximum_filter(score, width)))
     at = at[np.argsort(-score.ravel()[at], kind="stable")[:k]]
     return [(float(score.flat[i]), int(i) // score.shape[1], int(i) % score.shape[1]) for i in at]
 
 
-def _are_apart(a: np.ndarray, b: np.ndarray, distance: float, angle: float) -> bool:
-    cosine = (np.trace(a[:3, :3].T @ b[:3, :3]) - 1.0) / 2.0
-    far = np.linalg.norm(a[:3, 3] - b[:3, 3]) > distance
-    return bool(far or np.arccos(np.clip(cosine, -1.0, 1.0)) > angle)
+def are_apart(a: np.ndarray, b: np.ndarray, distance: float, angle: float) -> bool:
+    """True if two poses are more than `distance` [m] or `angle` [rad] apart: not one pose and the same a little off."""
+    is_far = float(np.linalg.norm(a[:3, 3] - b[:3, 3])) > distance
+    return bool(is_far or rotation_angle(a[:3, :3].T @ b[:3, :3]) > angle)
 
 
 def _features(points: np.ndarray, voxel: float) -> Float[np.ndarray, "n 33"]:

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from embmem.geometry import invert_pose, transform_points
-from embmem.maps.coarse_alignment import SearchRange, feature_guesses, upright_guesses
+from embmem.maps.coarse_alignment import SearchRange, are_apart, feature_guesses, upright_guesses
 
 FreeSpace = Callable[[np.ndarray], np.ndarray]  # (n, 3) points [m] -> (n,) True where space was seen to be empty
 
@@ -126,8 +126,8 @@ def register(
         guess: `T_target_source`; without one everything is searched.
         voxel: [m] how dense the clouds are. ICP begins with points up to 5 voxels apart.
         search: look around the guess as far as this; None believes a guess to a few voxels.
-        upright: z is up in both frames: the search turns about z only, and a tilt is refused. Else it is by features,
-            which takes Open3D.
+        upright: z is up in both frames: the search turns about z only, and a tilt is refused. Else it is by features
+            and everywhere, which takes Open3D.
         source_free: where the source saw empty space, in its frame; a target point there speaks against the pose.
         target_free: likewise of the target.
         acceptance: what is verified.
@@ -146,7 +146,10 @@ def register(
     starts = [guess] if guess is not None and search is None else []
     if not starts and upright:
         around, within = np.eye(4) if guess is None else guess, search or SearchRange()
-        starts = upright_guesses(ours.points, theirs.points, around, within=within, cell=2.0 * voxel)
+        try:  # loops are looked for while the robot drives: clouds too large to search must not stop it
+            starts = upright_guesses(ours.points, theirs.points, around, within=within, cell=2.0 * voxel)
+        except ValueError as error:
+            return _refused(guess, str(error))
     elif not starts:
         rng = np.random.default_rng(seed)
         starts = feature_guesses(ours.points, theirs.points, voxel=voxel, rng=rng)
@@ -226,7 +229,7 @@ def _judged(source: Cloud, target: Cloud, T: np.ndarray, voxel: float) -> Regist
     near = np.abs(residual) < voxel
     J, residual, rows = J[near], residual[near], rows[near]
     if len(rows) < 6:
-        return replace(_refused(T, "nothing meets"), is_verified=False)
+        return _refused(T, "nothing meets")
     rmse = float(np.sqrt(np.mean(residual**2)))
     units = _units(source.points[rows])
     values, vectors = np.linalg.eigh(units.T @ (J.T @ J) @ units / len(J))
@@ -272,9 +275,7 @@ def _violation(
 
 def _is_elsewhere(one: Registration, best: Registration, voxel: float) -> bool:
     """True if the pose is another one, not the same a little off."""
-    T = invert_pose(best.T_target_source) @ one.T_target_source
-    angle = np.linalg.norm(Rotation.from_matrix(T[:3, :3]).as_rotvec())
-    return bool(np.linalg.norm(T[:3, 3]) > 4.0 * voxel or angle > 0.2)
+    return are_apart(one.T_target_source, best.T_target_source, 4.0 * voxel, 0.2)
 
 
 def _complaint(found: Registration, acceptance: Acceptance, upright: bool) -> str:

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from embmem.geometry import backproject, camera_pose, heading, invert_pose, pose_matrix, project, transform_points
+from embmem.geometry import (
+    backproject,
+    camera_pose,
+    heading,
+    invert_pose,
+    pose_matrix,
+    project,
+    rotation_angle,
+    transform_points,
+)
 from embmem.observation import Intrinsics
 
 angles = st.floats(-3.1, 3.1)
@@ -63,6 +72,13 @@ def test_projection_inverts_backprojection(depth: float, yaw: float, pitch: floa
     in_map = transform_points(T, points[v, u].astype(np.float64))
     back = project(transform_points(invert_pose(T), in_map), k)
     np.testing.assert_allclose(back, np.stack([u, v], axis=1), atol=1e-3)
+
+
+@given(angles, angles)
+def test_the_angle_between_two_headings_is_the_shorter_way(a: float, b: float) -> None:
+    R = [camera_pose(np.zeros(3), yaw)[:3, :3] for yaw in (a, b)]
+    expected = np.abs(np.angle(np.exp(1j * (a - b))))
+    assert rotation_angle(R[0].T @ R[1]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_points_behind_the_camera_do_not_project() -> None:

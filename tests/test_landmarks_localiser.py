@@ -172,6 +172,16 @@ def test_dead_landmarks_are_no_places_to_be_at() -> None:
     assert probabilities[0] > probabilities[1]
 
 
+def test_a_view_that_cannot_be_where_the_robot_is_believed_to_be_begins_anew() -> None:
+    """So sure a filter that e^(-kappa) is no number any more, and no step between the two views."""
+    graph = LandmarkGraph()
+    graph.add_landmarks(np.array([[0.0, 0, 0], [9.0, 0, 0]]), np.eye(2))
+    localiser = graph.localiser(kappa=1000.0)
+    assert localiser.see(np.array([1.0, 0.0])).id == 0
+    assert localiser.see(np.array([0.0, 1.0]))[:3] == (1, 1.0, 1.0)
+    np.testing.assert_array_equal(localiser.belief, [0.0, 1.0])
+
+
 def test_bad_input_is_refused() -> None:
     graph, _, looks = ring()
     localiser = graph.localiser()

@@ -201,6 +201,11 @@ def test_bad_input_is_refused_and_little_input_is_not_verified() -> None:
         register(room(1), room(2), voxel=0.0)
     with pytest.raises(ValueError, match="yaw"):
         SearchRange(yaw=4.0)
+    vast = register(np.random.default_rng(0).uniform(0, 900, (200, 3)), room(2), voxel=0.01)
+    assert not vast.is_verified
+    assert "too large" in vast.why_not
+    pole = np.linspace([0.0, 0, 0], [0.0, 0, 2], 40)
+    assert "slide" in register(pole, pole, voxel=VOXEL).why_not
     few = register(np.zeros((5, 3)), room(2))
     assert not few.is_verified
     assert "points" in few.why_not

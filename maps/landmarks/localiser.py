@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numba import njit
 
+from embmem.geometry import rotation_angle
 from embmem.maps.landmarks.descriptors import describe, normalised
 from embmem.maps.landmarks.tables import Tables
 from embmem.observation import Observation
@@ -111,8 +112,7 @@ class Localiser:
         self._last = T
         is_due = self._seen_from is None or self._travelled >= self.stride
         if not is_due and self._seen_from is not None:
-            cosine = (np.trace(T[:3, :3].T @ self._seen_from) - 1.0) / 2.0
-            is_due = bool(np.arccos(np.clip(cosine, -1.0, 1.0)) >= self.turn)
+            is_due = rotation_angle(T[:3, :3].T @ self._seen_from) >= self.turn
         descriptor = describe(observation) if is_due else None
         if descriptor is None or len(descriptor) != self._looks.shape[1]:
             return self.estimate()
@@ -146,7 +146,10 @@ class Localiser:
         expected = float(self.belief @ cosines)
         weight = 1.0 if np.isnan(self._seen) else self.forgetting
         self._seen = expected if weight == 1.0 else (1.0 - weight) * self._seen + weight * expected
-        belief = self.belief * np.exp(self.kappa * (cosines - cosines.max()))
+        likelihood = np.exp(self.kappa * (cosines - cosines.max()))
+        belief = self.belief * likelihood
+        if belief.sum() == 0.0:  # what was believed cannot be so: begin anew with what is seen
+            belief = likelihood
         self.belief = belief / belief.sum()
         return self.estimate()
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
-from embmem.geometry import invert_pose
+from embmem.maps.coarse_alignment import are_apart
 from embmem.maps.registration import Cloud, Registration, prepare, register
 from embmem.maps.relocalise.agreement import Agreement, Rays, Surface, agreement, sampled_rays
 from embmem.maps.relocalise.slices import Candidate, HeightWeights, Seen, SliceSearch, thinned
@@ -101,6 +100,9 @@ class Relocaliser:
 
         Args:
             frames: with depth, posed in a frame of their own whose z is up: `T_map_camera` is `T_session_camera`.
+
+        Raises:
+            ValueError: if map and session are too large to search.
         """
         if not self._is_usable:
             return _refused(f"the map has {len(self._seen.solid)} occupied voxels, {_LEAST} are needed")
@@ -174,10 +176,8 @@ class Relocaliser:
 
 
 def _is_elsewhere(one: Registration, best: Registration) -> bool:
-    """True if it is another pose, not the same a little off."""
-    T = invert_pose(best.T_target_source) @ one.T_target_source
-    angle = float(np.linalg.norm(Rotation.from_matrix(T[:3, :3]).as_rotvec()))
-    return bool(np.linalg.norm(T[:3, 3]) > 0.25 or angle > np.radians(8.0))
+    """True if it is another pose."""
+    return are_apart(one.T_target_source, best.T_target_source, 0.25, np.radians(8.0))
 
 
 def _praise(agrees: Agreement, rival: float) -> str:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import fft
-from scipy.ndimage import grey_dilation, maximum_filter
+from scipy.ndimage import grey_dilation
 from scipy.spatial.transform import Rotation
+
+from embmem.maps.coarse_alignment import peaks
 
 LAYER = 0.3  # [m] height of a slice
 HEIGHT_STEP = 0.05  # [m] at which heights are compared
@@ -113,12 +115,14 @@ class SliceSearch:
         near = np.maximum(solid, _BESIDE * grey_dilation(solid, (1, 3, 3)))
         for_solid = fft.rfft2(near - _IN_EMPTY * empty)
         for_empty = fft.rfft2(-_THROUGH * solid)
+        nx, ny = (int(side / self.cell) + 2 for side in self._span[:2])  # a session lies within the map
+        everywhere = np.ones((nx, ny), dtype=np.bool_)
         found = []
         for lift in lifts(self._seen, session):
             for a in range(self.n_yaw):
                 turned = centred.at(_turn(2.0 * np.pi * a / self.n_yaw), np.array([0.0, 0.0, lift]))
-                score = self._scores(turned, (for_solid, for_empty), shape)
-                found += [(value, a, lift, i, j) for value, i, j in _peaks(score, self._span, self.cell, k)]
+                score = self._scores(turned, (for_solid, for_empty), shape)[:nx, :ny]
+                found += [(value, a, lift, i, j) for value, i, j in peaks(score, everywhere, k, width=3)]
         found.sort(key=lambda peak: (-peak[0], peak[1:]))
         return self._apart(found, middle, k)
 
@@ -199,11 +203,3 @@ def _turn(yaw: float) -> Float[np.ndarray, "3 3"]:
 def _steps(difference: int, n: int) -> int:
     """Between two headings, the shorter way."""
     return abs((difference + n // 2) % n - n // 2)
-
-
-def _peaks(score: np.ndarray, span: np.ndarray, cell: float, k: int) -> list[tuple[float, int, int]]:
-    """(value, row, column) of the k best local maxima within the map."""
-    inside = score[: int(span[0] / cell) + 2, : int(span[1] / cell) + 2]
-    at = np.flatnonzero(inside >= maximum_filter(inside, 3))
-    at = at[np.argsort(-inside.ravel()[at], kind="stable")[:k]]
-    return [(float(inside.flat[i]), int(i) // inside.shape[1], int(i) % inside.shape[1]) for i in at]
