@@ -304,6 +304,7 @@ def test_views_with_another_descriptor_are_counted_and_left_out() -> None:
 
 
 BAD: dict[str, Callable[[dict[str, np.ndarray]], object]] = {
+    "too high": lambda a: a["counters"].__setitem__(0, 2**63 - 1),
     "ids": lambda a: a["id"].__setitem__(1, a["id"][0]),
     "far": lambda a: a["position"].__setitem__((0, 0), 1e12),
     "not finite": lambda a: a["position"].__setitem__((0, 0), np.nan),

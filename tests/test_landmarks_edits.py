@@ -186,6 +186,35 @@ def test_a_split_landmark_keeps_the_mean_of_the_other_views() -> None:
         corridor_of_two().split(0, np.zeros(3), np.array([1.0, 0.0]))
 
 
+def test_a_landmark_split_by_a_view_unlike_its_own_can_be_saved() -> None:
+    graph = corridor()
+    second = graph.split(2, np.array([2.0, 1.0, 0.0]), np.array([1.0, 0, 0, 0]), share=0.4)
+    again = LandmarkGraph.load(graph.save())
+    assert content(again) == content(graph)
+    np.testing.assert_allclose(np.linalg.norm(graph.tables.descriptors, axis=1), 1.0, atol=1e-6)
+    assert graph.undo() == "split"
+    assert graph.current_id(second) == 2
+    np.testing.assert_allclose(graph.tables.descriptors[2], np.eye(4)[2], atol=1e-6)
+
+
+def test_no_length_becomes_negative_when_a_merge_is_undone_after_a_deformation() -> None:
+    graph = LandmarkGraph()
+    places, stamps = np.array([[0.0, 0, 0], [5.0, 0, 0], [5.0, 1, 0]]), np.array([0.0, 10.0, 10.0])
+    graph.add_landmarks(places, stamps=stamps)
+    graph.connect(np.array([[0, 1], [0, 2]]), np.full(2, 5.0))
+    for _ in range(3):
+        graph.record_traversal(0, 2, success=True, length=5.0)
+    graph.merge(1, 2)
+    T = np.stack([np.eye(4)] * 2)
+    T[1, 0, 3] = -4.5
+    graph.deform(Deformation(np.array([0.0, 10.0]), T))
+    graph.record_traversal(0, 1, success=True, length=0.5)
+    assert graph.undo() == "merge"
+    assert (graph.tables.edges["length"] >= 0).all()
+    assert_paths_are_fresh(graph)
+    LandmarkGraph.load(graph.save())
+
+
 def corridor_of_two() -> LandmarkGraph:
     graph = LandmarkGraph(similar=-1.0)
     graph.visit(np.zeros(3), np.array([1.0, 0.0]), 0.0)

@@ -61,6 +61,7 @@ def split(tables: Tables, row: int, part: tuple[np.ndarray, np.ndarray, float], 
     rest = (mean * n - descriptor * taken) / (n - taken)
     if tables.dim and not np.linalg.norm(rest) > 1e-6:
         raise ValueError("nothing is left of the mean without these views; share less")
+    rest /= max(float(np.linalg.norm(rest)), 1.0)  # as long as a mean can be, where the views were not in it
     change = Change("split", main=row, main_before=_node(tables, row))
     fresh = node_rows(position[None], tables.nodes["anchor"][[row]])
     fresh["last_seen"], fresh["count"] = seen, taken
@@ -188,7 +189,8 @@ def _add(edges: np.ndarray, row: int, other: np.void) -> None:
     for name, count in (("length", "measured"), ("seconds", "timed")):
         n, m = int(mine[count]), int(other[count])
         if m:
-            edges[name][row] = (mine[name] * n + other[name] * m) / (n + m)
+            mean = (mine[name] * n + other[name] * m) / (n + m)
+            edges[name][row] = max(mean, 0.0)  # a deformation between two traversals can take more than there was
         elif n == 0 and name == "length":
             edges[name][row] = min(mine[name], other[name])
     for name in COUNTS:

@@ -13,6 +13,8 @@ from embmem.protocols import LayerState
 _NODE_COLUMNS = ("position", "anchor", "last_seen", "count")
 _EDGE_COLUMNS = ("source", "target", "length", "seconds", "instruction", "measured", "timed", "successes", "failures")
 
+_MOST_IDS = 1 << 62
+
 
 def arrays_of(tables: Tables, trail: Trail | None, merged: dict[int, int], n_skipped: int) -> dict[str, np.ndarray]:
     """The living rows as plain arrays, the edges in order of their ends."""
@@ -56,6 +58,7 @@ def from_state(state: LayerState) -> tuple[Tables, Trail | None, dict[int, int],
     trail = _trail(state, len(ids))
     problems = {
         "ids must ascend from 0": (np.diff(np.append(ids, next_id)) <= 0).any() or (ids < 0).any() or next_id < 0,
+        "the next id is too high": next_id > _MOST_IDS,
         "a position is too far away": (np.abs(nodes["position"]) > FARTHEST).any(),
         "a landmark was seen less than once": (nodes["count"] < 1).any(),
         "a landmark was seen last before it was seen first": (nodes["anchor"] > nodes["last_seen"]).any(),
