@@ -27,11 +27,23 @@ class LayerState:
 
 @dataclass(frozen=True, eq=False)
 class Deformation:
-    """How a loop closure moved the keyframes: what was anchored at `stamps[i]` moves by `T_new_old[i]`."""
+    """How a loop closure moved the keyframes: what was anchored at `stamps[i]` moves by `T_new_old[i]`.
+
+    Raises:
+        ValueError: if there is not one move a stamp, a number is not finite or the stamps do not ascend.
+    """
 
     stamps: np.ndarray  # (n,) ascending [s]; none: nothing moves
     T_new_old: np.ndarray  # (n, 4, 4)
     evidence: dict[str, np.ndarray] = field(default_factory=dict)  # what the pose graph is to remember of it
+
+    def __post_init__(self) -> None:
+        if self.stamps.ndim != 1 or self.T_new_old.shape != (len(self.stamps), 4, 4):
+            raise ValueError(f"moves of shape {self.T_new_old.shape} at stamps of shape {self.stamps.shape}")
+        if not (np.isfinite(self.stamps).all() and np.isfinite(self.T_new_old).all()):
+            raise ValueError("the stamps and moves of a deformation must be finite")
+        if (np.diff(self.stamps) < 0).any():
+            raise ValueError("the stamps of a deformation must ascend")
 
     def at(self, stamp: np.ndarray) -> np.ndarray:
         """(m, 4, 4) corrections of the keyframes nearest in time to the m stamps."""

@@ -94,8 +94,8 @@ def _meaning(observation: Observation) -> np.ndarray:
     if not observation.embeddings or observation.instance is None:
         return result
     n_pixels = np.bincount(np.asarray(observation.instance).ravel().astype(np.int64))
-    for number, vector in observation.embeddings.items():
-        wide = np.asarray(vector, dtype=np.float64)
+    for number in sorted(observation.embeddings):
+        wide = np.asarray(observation.embeddings[number], dtype=np.float64)
         wide = wide / np.linalg.norm(wide) * np.sqrt(n_pixels[number])
         if len(wide) > _MEANING:
             result += _projection(len(wide)) @ wide

@@ -18,10 +18,14 @@ _MAX_PIXELS = 40_000  # of an image that are looked at
 
 def thinned(points: Float[np.ndarray, "n 3"], voxel: float) -> Float[np.ndarray, "m 3"]:
     """The mean of the points in every voxel [m], in a fixed order."""
-    first, inverse_rows = _voxels(points, voxel)
-    n = np.bincount(inverse_rows, minlength=len(first)).astype(np.float64)
-    sums = [np.bincount(inverse_rows, weights=points[:, axis], minlength=len(first)) for axis in range(3)]
-    return np.stack(sums, axis=1) / n[:, None] if len(first) else np.zeros((0, 3))
+    if len(points) == 0:
+        return np.zeros((0, 3))
+    cell = np.floor(points / voxel).astype(np.int64)
+    cell -= cell.min(axis=0)
+    size = cell.max(axis=0) + 1
+    rows = np.unique((cell[:, 0] * size[1] + cell[:, 1]) * size[2] + cell[:, 2], return_inverse=True)[1].ravel()
+    sums = [np.bincount(rows, weights=points[:, axis]) for axis in range(3)]
+    return np.stack(sums, axis=1) / np.bincount(rows)[:, None]
 
 
 def visible(observation: Observation, max_range: float) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
@@ -70,15 +74,3 @@ def redundant(keyframes: Sequence[Keyframe], n_drop: int, *, radius: float = 1.0
     n_newer = np.bincount(pairs[alike].min(axis=1), minlength=len(at))
     order = np.argsort(-n_newer, kind="stable")
     return [int(k) for k in at[order[:n_drop]]]
-
-
-def _voxels(points: np.ndarray, voxel: float) -> tuple[np.ndarray, np.ndarray]:
-    """(first row, voxel of each row) of the voxels that hold points."""
-    if len(points) == 0:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    cell = np.floor(points / voxel).astype(np.int64)
-    cell -= cell.min(axis=0)
-    size = cell.max(axis=0) + 1
-    _, first, rows = np.unique((cell[:, 0] * size[1] + cell[:, 1]) * size[2] + cell[:, 2], return_index=True,
-                               return_inverse=True)  # fmt: skip
-    return first, rows.ravel()

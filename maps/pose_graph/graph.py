@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -44,6 +44,14 @@ class Edge:
     is_on: bool = True  # False: thought to be wrong, kept because more evidence may say otherwise
 
 
+def forward(edge: Edge) -> Edge:
+    """The same edge from the earlier keyframe to the later one."""
+    if edge.i < edge.j:
+        return edge
+    Ad = adjoint(edge.T_i_j)
+    return replace(edge, i=edge.j, j=edge.i, T_i_j=inverse(edge.T_i_j), covariance=Ad @ edge.covariance @ Ad.T)
+
+
 @dataclass(frozen=True)
 class Drift:
     """How odometry errs. Variances grow with the way, so that sums over edges do not depend on how it is cut."""
@@ -54,8 +62,9 @@ class Drift:
     tilt: float = 0.003  # [rad] from the vertical, of every edge: accelerometers see the vertical
 
     def __post_init__(self) -> None:
-        if not min(self.drift_distance, self.drift_yaw, self.drift_turn, self.tilt) > 0:
-            raise ValueError(f"drift rates must be > 0, got {self}")
+        rates = (self.drift_distance, self.drift_yaw, self.drift_turn, self.tilt)
+        if not all(0 < rate < np.inf for rate in rates):
+            raise ValueError(f"drift rates must be > 0 and finite, got {self}")
 
     def covariances(
         self, T_i_j: Float[np.ndarray, "n 4 4"], R_odom_j: Float[np.ndarray, "n 3 3"]

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from embmem.errors import InputError
+from embmem.geometry import rotation_angle
 from embmem.maps.pose_graph.appearance import SIZE, describe
 from embmem.maps.pose_graph.clouds import packed, redundant, visible
 from embmem.maps.pose_graph.consistency import consistent
-from embmem.maps.pose_graph.graph import DRIFT, Chain, Drift, Edge, Keyframe, odometry_edges
+from embmem.maps.pose_graph.graph import DRIFT, Chain, Drift, Edge, Keyframe, forward, odometry_edges
 from embmem.maps.pose_graph.loops import LoopSearch, find_loops
 from embmem.maps.pose_graph.optimise import check_edge, optimise
 from embmem.maps.pose_graph.saved import (
@@ -141,20 +142,24 @@ class PoseGraph:
         """How every layer is to move, or None. Nothing has changed until this comes back through `deform`.
 
         Args:
-            given: loop edges that were found by others, e.g. by markers; they are doubted as the own ones are.
+            given: loop edges that were found by others, e.g. by markers; they are doubted as the own ones are. They
+                are lost with the process until a deformation rests on them.
 
         Raises:
-            ValueError: if a given edge names a keyframe that is not there or holds numbers that are not finite.
+            ValueError: if a given edge names a keyframe that is not there, has a pose that is not rigid or a covariance
+                that is none.
             MissingExtraError: if GTSAM is not installed.
         """
         n = len(self.keyframes)
         for edge in given:
             check_edge(edge, n)
+        if n == 0:
+            return None
         odometry = odometry_edges(self.keyframes, self.drift)
         new = range(self._n_searched, n)
         found = find_loops(self.keyframes, odometry + self.loops, new, voxel=self.voxel, search=self.search)
         self._n_searched = n
-        self._pending += [*found, *(replace(edge, kind="loop", is_on=True) for edge in given)]
+        self._pending += [*found, *(replace(forward(edge), kind="loop", is_on=True) for edge in given)]
         if not self._pending:
             return None
         loops = [*self.loops, *self._pending]
@@ -188,18 +193,19 @@ class PoseGraph:
             self._keep_last()
             T_new_old = deformation.at(self.trajectory()[0])
             self.keyframes = [
-                replace(keyframe, T_map_camera=T @ keyframe.T_map_camera)
+                replace(keyframe, T_map_camera=rigid(T @ keyframe.T_map_camera))
                 for keyframe, T in zip(self.keyframes, T_new_old, strict=True)
             ]
             if self._last is not None:
                 newest = deformation.at(np.array([self._last[0]]))[0]
-                self.T_map_odom = newest @ self.T_map_odom
-                self._last = (self._last[0], newest @ self._last[1])
+                self.T_map_odom = rigid(newest @ self.T_map_odom)
+                self._last = (self._last[0], rigid(newest @ self._last[1]))
             self._is_forced = True
         if evidence:
             self.loops, self._pending = loops, []
             self._n_closed = self._n_searched = len(self.keyframes)
         if T_map_odom is not None:
+            self._keep_last()  # while its session lasts
             self.T_map_odom = T_map_odom
             self._session += 1
             self._is_forced = True
@@ -225,13 +231,16 @@ class PoseGraph:
         return replace(record, T_map_obs=pose, position=position)
 
     def query(self, query: Query) -> list[Hit]:
-        """The keyframes nearest to `query.near`."""
-        is_other = query.place or query.entity or query.text is not None or query.embedding is not None
+        """The keyframes nearest to `query.near`; they have no name, no words and no links."""
+        asked = (query.entity, query.place, query.text, query.embedding, query.key, query.source, query.linked_to)
+        is_other = query.frustum is not None or any(field is not None for field in asked)
         if is_other or query.near is None or query.kind not in (None, self.kind) or not self.keyframes:
             return []
         stamps, poses = self.trajectory()
         distance = np.linalg.norm(poses[:, :3, 3] - query.near, axis=1)
         match = (distance <= query.radius) & (query.since <= stamps) & (stamps < query.until)
+        if query.box is not None:
+            match &= ((query.box[0] <= poses[:, :3, 3]) & (poses[:, :3, 3] <= query.box[1])).all(axis=1)
         rows = np.flatnonzero(match)
         rows = rows[np.lexsort((-stamps[rows], distance[rows]))][: query.k]
         return [
@@ -294,7 +303,8 @@ class PoseGraph:
         graph.loops = loops_from(state, n)
         graph.T_map_odom = pose_from(checked_array(state, "T_map_odom", np.float64, (4, 4)))
         counters = checked_array(state, "counters", np.int64, (3,))
-        if not (0 <= counters[0] <= n and counters[1] >= 0 and counters[2] in (0, 1)):
+        newest = max((keyframe.session for keyframe in graph.keyframes), default=0)
+        if not (0 <= counters[0] <= n and counters[1] >= newest and counters[2] in (0, 1)):
             raise InputError(f"layer {cls.kind!r} of {n} keyframes has the counters {counters.tolist()}")
         graph._n_closed = graph._n_searched = int(counters[0])
         graph._session, graph._is_forced = int(counters[1]), bool(counters[2])
@@ -313,7 +323,7 @@ class PoseGraph:
             return False
         if self._is_forced or np.linalg.norm(T[:3, 3] - last.T_map_camera[:3, 3]) >= self.distance:
             return True
-        return _angle(T[:3, :3].T @ last.T_map_camera[:3, :3]) >= self.angle
+        return rotation_angle(T[:3, :3].T @ last.T_map_camera[:3, :3]) >= self.angle
 
     def _append(self, stamp: float, T: np.ndarray, cloud: np.ndarray, descriptor: np.ndarray) -> None:
         is_corrected = not np.array_equal(self.T_map_odom, np.eye(4))
@@ -330,7 +340,7 @@ class PoseGraph:
         """The moves of the keyframes, those too small to follow left out."""
         T_new_old = new @ inverse(old)
         shift = np.linalg.norm(new[:, :3, 3] - old[:, :3, 3], axis=1)
-        turn = np.array([_angle(T[:3, :3]) for T in T_new_old])
+        turn = np.array([rotation_angle(T[:3, :3]) for T in T_new_old])
         is_small = shift + _LEVER * turn < self.least_move
         T_new_old[is_small] = np.eye(4)
         if is_small.all():
@@ -341,7 +351,3 @@ class PoseGraph:
         stamps = self.trajectory()[0]
         order = np.argsort(stamps, kind="stable")
         return Deformation(stamps[order], T[order])
-
-
-def _angle(R: np.ndarray) -> float:
-    return float(np.arccos(np.clip((np.trace(R) - 1.0) / 2.0, -1.0, 1.0)))

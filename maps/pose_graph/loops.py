@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from embmem.geometry import transform_points
+from embmem.geometry import rotation_angle, transform_points
 from embmem.maps.coarse_alignment import SearchRange
 from embmem.maps.pose_graph.appearance import similarity
 from embmem.maps.pose_graph.clouds import submap, upright
@@ -38,8 +38,11 @@ class LoopSearch:
 
     def __post_init__(self) -> None:
         lengths = (self.min_path, self.reach, self.spacing, self.max_sigma)
-        if min(lengths) <= 0 or min(self.n_candidates, self.n_before, self.n_around) < 1:
-            raise ValueError(f"need lengths > 0 and counts >= 1, got {self}")
+        counts = (self.n_candidates, self.n_before, self.n_around)
+        if not all(0 < length < np.inf for length in lengths):
+            raise ValueError(f"need lengths and max_sigma > 0 and finite, got {self}")
+        if not all(isinstance(count, int) and count >= 1 for count in counts):
+            raise ValueError(f"need whole counts >= 1, got {self}")
 
 
 class Uncertainty:
@@ -49,14 +52,13 @@ class Uncertainty:
         n = len(keyframes)
         self._positions = np.stack([keyframe.T_map_camera[:3, 3] for keyframe in keyframes])
         used = [edge for edge in edges if edge.is_on]
-        i, j = ([getattr(edge, end) for edge in used] for end in "ij")
         noise = np.stack([edge.covariance for edge in used]) if used else np.zeros((0, 6, 6))
         place = np.trace(noise[:, 3:, 3:], axis1=1, axis2=2) if used else np.zeros(0)
-        self._place = coo_array((place, (i, j)), shape=(n, n)).tocsr()  # [m^2]
+        self._place = _least(place, used, n)  # [m^2]
         yaw = np.linalg.eigvalsh(noise[:, :3, :3])[:, -1] if used else np.zeros(0)
-        self._yaw = coo_array((yaw, (i, j)), shape=(n, n)).tocsr()  # [rad^2]
+        self._yaw = _least(yaw, used, n)  # [rad^2]
         way = np.array([np.linalg.norm(edge.T_i_j[:3, 3]) for edge in used]) + 1e-6
-        self._way = coo_array((way, (i, j)), shape=(n, n)).tocsr()  # [m]
+        self._way = _least(way, used, n)  # [m]
 
     def of(self, k: int) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """(standard deviation of the place [m], of the heading [rad], way [m]) from k to all; inf if not joined."""
@@ -122,7 +124,7 @@ def candidates(
     has_cloud = np.array([len(keyframe.cloud) > 0 for keyframe in keyframes[: j + 1]])
     distance = np.linalg.norm(T[:, :3, 3] - T[j, :3, 3], axis=1)
     possible = has_cloud & (path[: j + 1] >= search.min_path) & (distance <= search.reach + 3.0 * place[: j + 1])
-    possible[j] = False
+    possible[_members(keyframes, j, search.n_before, 0)] = False  # they make up the submap of j
     looks = similarity(keyframes[j].descriptor, np.stack([keyframe.descriptor for keyframe in keyframes[: j + 1]]))
     possible &= looks >= search.min_similarity
     # Where the places are known, near and in the same direction is as good a reason as looking alike.
@@ -191,6 +193,14 @@ def verify(
     return Edge(i, j, T_i_j, Ad @ found.covariance @ Ad.T + noise, kind="loop")
 
 
+def _least(values: np.ndarray, edges: Sequence[Edge], n: int) -> csr_array:
+    """(n, n) the least value of the edges from i to j."""
+    ends = np.array([(edge.i, edge.j) for edge in edges], dtype=np.int64).reshape(-1, 2)
+    order = np.argsort(values, kind="stable")
+    ends, first = np.unique(ends[order], axis=0, return_index=True)
+    return coo_array((values[order][first], (ends[:, 0], ends[:, 1])), shape=(n, n)).tocsr()
+
+
 def _step(a: Keyframe, b: Keyframe) -> np.ndarray:
     step: np.ndarray = b.T_odom_camera[:3, 3] - a.T_odom_camera[:3, 3]
     return step if a.session == b.session else np.zeros(3)
@@ -205,8 +215,7 @@ def _members(keyframes: Sequence[Keyframe], middle: int, before: int, after: int
 def _is_likely(found: Registration, guess: np.ndarray, sigma: tuple[float, float], limit: float) -> bool:
     """Whether the pose is within so many standard deviations of the guess."""
     shift = float(np.linalg.norm(found.T_target_source[:3, 3] - guess[:3, 3]))
-    cosine = (np.trace(found.T_target_source[:3, :3]) - 1.0) / 2.0
-    turn = float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    turn = rotation_angle(found.T_target_source[:3, :3])
     return shift <= limit * sigma[0] + 0.1 and turn <= limit * sigma[1] + 0.05
 
 

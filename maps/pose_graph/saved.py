@@ -13,13 +13,13 @@ from embmem.errors import InputError
 from embmem.maps.pose_graph.appearance import SIZE
 from embmem.maps.pose_graph.graph import Edge, Keyframe
 from embmem.maps.pose_graph.loops import LoopSearch
+from embmem.maps.pose_graph.se3 import are_covariances, are_rigid
 from embmem.maps.registration import Acceptance
 from embmem.maps.states import checked_array
 from embmem.protocols import LayerState
 
 KIND = "pose_graph"
 _POSES = ("T_map_camera", "T_map_made", "T_odom_camera")
-_RIGID = 1e-6
 
 
 def keyframe_arrays(keyframes: Sequence[Keyframe]) -> dict[str, np.ndarray]:
@@ -55,6 +55,8 @@ def keyframes_from(state: LayerState) -> list[Keyframe]:
         raise InputError(f"the clouds of layer {KIND!r} do not end where they should")
     if n and (sessions[0] < 0 or (np.diff(sessions) < 0).any()):
         raise InputError(f"the sessions of layer {KIND!r} do not ascend")
+    if ((np.diff(stamps) <= 0) & (np.diff(sessions) == 0)).any():
+        raise InputError(f"the stamps of a session of layer {KIND!r} do not ascend")
     poses = [_poses(checked_array(state, name, np.float64, (n, 3, 4))) for name in _POSES]
     return [
         Keyframe(float(stamps[k]), int(sessions[k]), poses[0][k], poses[1][k], poses[2][k],
@@ -144,10 +146,10 @@ def search_from(params: object) -> LoopSearch:
             raise ValueError(f"got {params!r}")
         numbers: dict[str, Any] = dict(params)
         acceptance = {name: _number(value) for name, value in dict(numbers.pop("acceptance")).items()}
-        whole = {name: value for name, value in numbers.items() if isinstance(value, int)}
-        numbers = {name: _number(value) for name, value in numbers.items()} | whole
+        for value in numbers.values():
+            _number(value)
         return LoopSearch(**numbers, acceptance=Acceptance(**acceptance))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"the search of layer {KIND!r} is malformed: {error}") from error
 
 
@@ -162,24 +164,21 @@ def _checked_measurements(state: LayerState, n: int) -> list[tuple[np.ndarray, n
     """(T_i_j, covariance) of n loops."""
     poses = _poses(checked_array(state, "loop_poses", np.float64, (n, 3, 4)))
     covariances = checked_array(state, "loop_covariances", np.float64, (n, 6, 6))
-    is_even = (np.abs(covariances - np.swapaxes(covariances, 1, 2)) <= 1e-9 * (1.0 + np.abs(covariances))).all()
-    if not is_even or (n and np.linalg.eigvalsh(covariances).min() <= 0):
+    if not are_covariances(covariances):
         raise InputError(f"a covariance of layer {KIND!r} is none")
     return list(zip(poses, covariances, strict=True))
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < np.inf:
         raise ValueError(f"{value!r} is not a finite number")
     return float(value)
 
 
 def _poses(rows: np.ndarray) -> np.ndarray:
     """(n, 4, 4) of (n, 3, 4)."""
-    R = rows[:, :, :3]
-    error = np.abs(R @ np.swapaxes(R, 1, 2) - np.eye(3))
-    if len(R) and (error.max() > _RIGID or np.linalg.det(R).min() < 0):
-        raise InputError(f"a rotation of layer {KIND!r} is off by {error.max():.2g}")
+    if not are_rigid(rows):
+        raise InputError(f"a pose of layer {KIND!r} is not rigid")
     T = np.tile(np.eye(4), (len(rows), 1, 1))
     T[:, :3] = rows
     return T
