@@ -236,7 +236,7 @@ def test_layers_without_their_frames_are_refused_and_records_can_be_merged_alone
     built = tmp_path / "built.embmem"
     with open_durable(files["a"]) as memory:
         memory.save(built)
-    with pytest.raises(InputError, match="no log"):
+    with pytest.raises(InputError, match=r"no log.*layers=false"):
         merge_files([built, files["b"]], tmp_path / "out.embmem")
     merge_files([built, files["b"]], tmp_path / "out.embmem", with_layers=False)
     assert "hello from a" in texts(tmp_path / "out.embmem")
@@ -286,5 +286,7 @@ def test_the_command_merges_and_explains_itself(
     assert "2 memories" in capsys.readouterr().out
     assert main(["merge", str(files["a"]), str(files["b"]), f"out={tmp_path / 'x.embmem'}", "frame=mine"]) == 1
     assert "frame is one of" in capsys.readouterr().err
+    assert main(["merge", "out=c.embmem"]) == 1
+    assert capsys.readouterr().err == "embmem: files must be given (see: embmem merge --help)\n"
     assert main(["merge", "--help"]) == 0
     assert "out=c.embmem" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from types import ModuleType
 import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from embmem import configs
 from embmem.cli.overrides import check_kinds
@@ -92,7 +92,8 @@ def _run(command: str, module: ModuleType, words: list[str], *, is_traceback_wan
     except (EmbmemError, HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if is_traceback_wanted:
             raise
-        return _complain(_one_line(error), 1)
+        usage = f" (see: embmem {command} --help)" if isinstance(error, MissingMandatoryValue) else ""
+        return _complain(_one_line(error) + usage, 1)
     return 0
 
 
@@ -150,6 +151,8 @@ def _one_line(error: BaseException) -> str:
     cause = error
     while isinstance(cause, HydraException) and cause.__cause__ is not None:
         cause = cause.__cause__
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{cause.full_key} must be given"
     message = str(cause).split("Config search path:")[0]  # where Hydra looked helps nobody here
     return " ".join(message.split()) or type(cause).__name__
 

@@ -37,5 +37,6 @@ def run(cfg: DictConfig) -> None:
         console.out(json.dumps(asdict(merged)), highlight=False)
         return
     gone = f", {merged.n_purged:,} stay away because they were purged" if merged.n_purged else ""
-    told = f"{out}  {merged.n_records:,} records of {merged.n_memories} memories{gone}"
+    memories = "memory" if merged.n_memories == 1 else "memories"
+    told = f"{out}  {merged.n_records:,} records of {merged.n_memories} {memories}{gone}"
     console.print("\n".join([told, *merged.aligned]), highlight=False, soft_wrap=True, markup=False)

@@ -83,7 +83,7 @@ def _read_layers(name: str, db: Connection, log: OperationLog) -> None:
         if snapshot.covers:
             raise InputError(
                 f"its layer {snapshot.kind!r} holds frames that are in no log, so it cannot be replayed; merge without "
-                "layers, or memories that are kept by durable_memory within their disk budget"
+                "layers (layers=false), or memories that are kept by durable_memory within their disk budget"
             )
         try:
             json.loads(snapshot.settings)
