@@ -18,12 +18,11 @@ from embmem.maps.landmarks.learning import FARTHEST, Edge, Trail
 from embmem.maps.landmarks.localiser import Localiser
 from embmem.maps.landmarks.routing import Path, Planner, Pricing, path_of
 from embmem.maps.landmarks.tables import Tables, node_rows
-from embmem.maps.states import check_header, checked_numbers
+from embmem.maps.states import check_header
 from embmem.observation import Observation
 from embmem.protocols import Deformation, LayerState
 from embmem.records import Hit, Query
 
-NUMBERS = ("near", "similar", "max_jump", "region_size", "alpha", "beta", "prior_success", "prior_failure")
 _HISTORY = 100  # changes that can be undone
 
 
@@ -314,7 +313,7 @@ class LandmarkGraph:
 
     def save(self) -> LayerState:
         """The living landmarks and edges; what could be undone is settled in the file."""
-        params = {name: getattr(self, name) for name in NUMBERS[:4]} | asdict(self.pricing)
+        params = {name: getattr(self, name) for name in saved.NUMBERS[:4]} | asdict(self.pricing)
         arrays = saved.arrays_of(self.tables, self.trail, self.merged, self.n_skipped)
         return LayerState(self.kind, self.version, params | {"both_ways": self.both_ways}, arrays)
 
@@ -326,14 +325,8 @@ class LandmarkGraph:
             InputError: if the state is of another kind, a newer version or malformed.
         """
         check_header(state, cls.kind, cls.version)
-        params = dict(state.params)
-        both_ways = params.pop("both_ways", None)
-        numbers: dict[str, Any] = checked_numbers(LayerState(state.kind, state.version, params, {}), NUMBERS)
-        region_size = numbers.pop("region_size")
-        if not isinstance(both_ways, bool) or region_size != int(region_size):
-            raise InputError(f"layer {cls.kind!r}: both_ways is {both_ways!r} and region_size {region_size}")
         try:
-            graph = cls(both_ways=both_ways, region_size=int(region_size), **numbers)
+            graph = cls(**saved.settings_of(state))
         except ValueError as error:
             raise InputError(f"layer {cls.kind!r}: {error}") from error
         graph.tables, graph.trail, graph.merged, graph.n_skipped = saved.from_state(state)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from embmem.errors import InputError
 from embmem.maps.landmarks.learning import FARTHEST, Trail
 from embmem.maps.landmarks.tables import EDGE, NODE, Tables
-from embmem.maps.states import checked_array
+from embmem.maps.states import checked_array, checked_numbers
 from embmem.protocols import LayerState
 
+NUMBERS = ("near", "similar", "max_jump", "region_size", "alpha", "beta", "prior_success", "prior_failure")
 _NODE_COLUMNS = ("position", "anchor", "last_seen", "count")
 _EDGE_COLUMNS = ("source", "target", "length", "seconds", "instruction", "measured", "timed", "successes", "failures")
 
@@ -35,6 +39,21 @@ def arrays_of(tables: Tables, trail: Trail | None, merged: dict[int, int], n_ski
         arrays["trail_row"] = np.array([row_of[trail.row] if trail.row >= 0 else -1], dtype=np.int64)
         arrays["trail"] = np.array([trail.left, trail.travelled, trail.stamp, *trail.position])
     return arrays
+
+
+def settings_of(state: LayerState) -> dict[str, Any]:
+    """The arguments that a saved graph was made with.
+
+    Raises:
+        InputError: if one is missing, unknown or of another type.
+    """
+    params = dict(state.params)
+    both_ways = params.pop("both_ways", None)
+    numbers: dict[str, Any] = checked_numbers(replace(state, params=params), NUMBERS)
+    region_size = numbers["region_size"]
+    if not isinstance(both_ways, bool) or region_size != int(region_size):
+        raise InputError(f"layer {state.kind!r}: both_ways is {both_ways!r} and region_size {region_size}")
+    return numbers | {"both_ways": both_ways, "region_size": int(region_size)}
 
 
 def from_state(state: LayerState) -> tuple[Tables, Trail | None, dict[int, int], int]:
