@@ -141,9 +141,7 @@ def test_layers_that_decay_become_cubes_of_one_size_however_few(most: int) -> No
     assert scene.voxels.n_in_map == len(every)
     apart = np.abs(every[:, None] - scene.voxels.centres[None]).max(axis=2)
     assert (apart.min(axis=1) < scene.voxels.edge / 2 + 1e-9).all()
-    cubes = [
-        np.unique(np.floor(each.occupied() / scene.voxels.edge), axis=0) for each in (layers.static, layers.dynamic)
-    ]
+    cubes = [np.unique(np.floor(part / scene.voxels.edge), axis=0) for part in parts]
     assert len(scene.voxels.centres) == sum(map(len, cubes)) or most == 1  # the largest cube is around the origin
     assert len(scene.voxels.centres) <= max(most, 2)
     assert "stand for" in scene.left_out[-1]

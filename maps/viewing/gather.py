@@ -62,14 +62,11 @@ def scene_of(
     cloud, plan, coarse = _space(maps, max_voxels, colour, (z_min, z_max))
     trajectory, views_left = _trajectory(memory, max_views, progress)
     things, things_left = things_of(memory.layers, max_things)
-    graphs = _graphs(memory, max_nodes)
-    rooms: tuple[Room, ...] = ()
     scene = _scene_graph(memory, maps) if find_rooms else None
-    if scene is not None:
-        rooms, things, relations = _told_by(scene, trajectory, things, max_nodes)
-        graphs.append(relations)
+    rooms, things, relations = _told_by(scene, trajectory, things, max_nodes)
     things, unplaced = with_facts(things, memory)
     records, records_left = _noted(memory, max_things, progress)
+    graphs = [*_graphs(memory, max_nodes), *relations]
     left_out = (*coarse, views_left, things_left, records_left, *(text for _, text in graphs), unplaced)
     found = Scene(
         title=title,
@@ -83,8 +80,8 @@ def scene_of(
         left_out=tuple(text for text in left_out if text),
     )
     if found.extent is None:
-        kinds = [layer.kind for layer in memory.layers]
-        raise InputError(f"nothing in this memory has a place: {len(memory.store):,} records, layers {kinds}")
+        what = f"{len(memory.store):,} records, layers {[layer.kind for layer in memory.layers]}"
+        raise InputError(f"nothing in this memory has a place: {what}")
     return found
 
 
@@ -128,13 +125,15 @@ def _graphs(memory: Memory, most: int) -> list[tuple[Graph, str]]:
 
 
 def _told_by(
-    scene: SceneGraph, trajectory: Trajectory | None, things: list[Thing], most: int
-) -> tuple[tuple[Room, ...], list[Thing], tuple[Graph, str]]:
-    """(rooms, the things with their rooms and relations, these as a graph with what was left out of it)."""
+    scene: SceneGraph | None, trajectory: Trajectory | None, things: list[Thing], most: int
+) -> tuple[tuple[Room, ...], list[Thing], list[tuple[Graph, str]]]:
+    """(rooms, the things with their rooms and relations, these as a graph with what was left out), as far as known."""
+    if scene is None:
+        return (), things, []
     relations = scene.networkx()
     things = placed(things, relations, len(scene.floors))
     places = {key: thing.position for thing in things if (key := node_of(thing)) is not None}
-    return rooms_of(scene, relations, trajectory), things, relation_graph(relations, scene.kind, places, most)
+    return rooms_of(scene, relations, trajectory), things, [relation_graph(relations, scene.kind, places, most)]
 
 
 def _scene_graph(memory: Memory, maps: list[VoxelMap]) -> SceneGraph | None:
