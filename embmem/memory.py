@@ -120,7 +120,6 @@ class Memory:
 
         Raises:
             OutputExistsError: if the file exists and `overwrite` is not set.
-            ValueError: if a layer that another one follows from is not there; see `DerivedLayer`.
         """
         self.derive()
         write_memory_file(Path(path), self.store, [layer.save() for layer in self.layers], overwrite=overwrite)

@@ -109,11 +109,7 @@ class DerivedLayer(Protocol):
     """A layer that follows from others, such as rooms from walls."""
 
     def derive(self, layers: Sequence[Layer]) -> None:
-        """Become what follows from the layers of the memory as they are now.
-
-        Raises:
-            ValueError: if a layer that is needed is not among them.
-        """
+        """Become what follows from the layers of the memory as they are now; stay as it is without those it needs."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ loaded again, and refusals that say why."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pose_graph_worlds import circle, edge
 
-from embmem.errors import InputError
+from embmem.errors import InputError, MissingExtraError
 from embmem.geometry import camera_pose
 from embmem.maps.pose_graph import Drift, Edge, LoopSearch, PoseGraph
 from embmem.maps.pose_graph.consistency import consistent
@@ -172,3 +173,14 @@ def test_deformations_that_move_nothing_or_nowhere_are_refused() -> None:
         with pytest.raises(ValueError, match=r"ascend|finite|shape"):
             Deformation(stamps, moves)
     np.testing.assert_array_equal(Deformation(np.zeros(2), T).at(np.array([5.0])), T[:1])
+
+
+def test_a_graph_that_is_to_close_loops_says_at_the_first_frame_that_gtsam_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "gtsam", None)  # what a missing module looks like
+    graph = PoseGraph(close_every=20)
+    with pytest.raises(MissingExtraError, match="recon"):
+        graph.observe(wall_ahead(0.0))
+    assert len(graph) == 0
+    PoseGraph().observe(wall_ahead(0.0))  # one that is asked needs it only then

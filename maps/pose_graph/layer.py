@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from embmem.errors import InputError
+from embmem.errors import InputError, import_extra
 from embmem.geometry import rotation_angle
 from embmem.maps.pose_graph.appearance import SIZE, describe
 from embmem.maps.pose_graph.clouds import packed, redundant, visible
@@ -122,7 +122,13 @@ class PoseGraph:
         return stamps, np.stack([keyframe.T_map_camera for keyframe in self.keyframes] or [np.eye(4)])[: len(stamps)]
 
     def observe(self, observation: Observation) -> None:
-        """Make a keyframe if the camera has moved on; the pose is the corrected one."""
+        """Make a keyframe if the camera has moved on; the pose is the corrected one.
+
+        Raises:
+            MissingExtraError: at the first frame, if loops are to be closed by itself and GTSAM is not there.
+        """
+        if self.close_every and not self.keyframes:
+            import_extra("gtsam", "recon")
         stamp, T = float(observation.stamp), rigid(np.asarray(observation.T_map_camera, dtype=np.float64))
         if self._last is not None and stamp < self._last[0]:
             self._session += 1

@@ -128,14 +128,12 @@ class SceneGraph:
     def derive(self, layers: Sequence[Layer], min_confidence: float = 0.5) -> None:
         """`update_from` the voxel map and the object memory among the layers of a memory.
 
-        Raises:
-            ValueError: if there is no voxel map among them.
+        Without a voxel map nothing is changed: the graph is what `update` made it.
         """
         voxels = next((layer for layer in layers if isinstance(layer, VoxelMap)), None)
-        if voxels is None:
-            raise ValueError(f"a scene graph needs a voxel map, the layers are {[layer.kind for layer in layers]}")
-        objects = next((layer for layer in layers if isinstance(layer, ObjectMemory)), None)
-        self.update_from(voxels, objects, min_confidence)
+        if voxels is not None:
+            objects = next((layer for layer in layers if isinstance(layer, ObjectMemory)), None)
+            self.update_from(voxels, objects, min_confidence)
 
     def room_ids(self) -> list[int]:
         """The numbers of the rooms there are, ascending."""
@@ -272,6 +270,8 @@ def scene_graph_of(layers: Sequence[Layer], graph: SceneGraph | None = None, min
     Raises:
         ValueError: if there is no voxel map among the layers.
     """
+    if not any(isinstance(layer, VoxelMap) for layer in layers):
+        raise ValueError(f"a scene graph needs a voxel map, the layers are {[layer.kind for layer in layers]}")
     given = [] if graph is None else [graph]
     found = next((layer for layer in (*given, *layers) if isinstance(layer, SceneGraph)), None)
     found = SceneGraph() if found is None else found
