@@ -148,7 +148,7 @@ class DurableMemory(Memory):
         self._refuse_if_broken()
 
     def snapshot(self) -> None:
-        """Derive what follows from other layers and write all down, so that opening need not replay what they have seen.
+        """Derive what follows from other layers and write all down: opening need not replay what they have seen then.
 
         Observations that were withdrawn, corrected or purged in the meantime are taken out of the layers first.
 
