@@ -156,11 +156,11 @@ def test_malformed_states_are_refused() -> None:
 
 def test_the_bytes_told_are_the_bytes_taken() -> None:
     rng = np.random.default_rng(0)
-    records = [replace(sighting(rng, float(i), d=32), payload={"note": "x" * 300}) for i in range(500)]
+    records = [replace(sighting(rng, float(i), d=32), payload={"note": "x" * 300}) for i in range(250)]
     for maker in MAKERS:
         gc.collect()
         tracemalloc.start()
-        memory = ShortTermMemory(maker(400))
+        memory = ShortTermMemory(maker(200))
         for i, record in enumerate(records):
             memory.put(f"object {i}", record)
         gc.collect()

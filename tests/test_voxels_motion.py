@@ -218,7 +218,7 @@ class FlipModel:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.5, 9.0)), min_size=1, max_size=6), st.booleans())
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_changes_match_a_dictionary_of_every_voxel(frames: list[tuple[int, float]], with_removal: bool) -> None:
     voxels = VoxelMap(0.1, track_changes=True, removal=Removal() if with_removal else None)
     plain = VoxelMap(0.1, removal=Removal() if with_removal else None)
