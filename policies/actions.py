@@ -1,0 +1,110 @@
+"""The closed grammar of what a planner may call: eleven steps, plain values, nothing else.
+
+Rules, learned policies and language models speak it alike; what a world does not know it answers with an `Outcome`
+that is not ok. Names are those that the world, or the memory, gave to rooms, receptacles and objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Ask the memory in free words."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class WhereIs:
+    """Ask the memory for the place of an object."""
+
+    object: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """Ask for the way to a place, without going."""
+
+    place: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """See what is here."""
+
+
+@dataclass(frozen=True)
+class Go:
+    """Walk to a room, to a receptacle or to an object."""
+
+    place: str
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Take an object that is within reach into the hand."""
+
+    object: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Put the object in the hand on or into a receptacle within reach."""
+
+    object: str
+    receptacle: str
+
+
+@dataclass(frozen=True)
+class Open:
+    """Open a receptacle within reach."""
+
+    receptacle: str
+
+
+@dataclass(frozen=True)
+class Close:
+    """Close a receptacle within reach."""
+
+    receptacle: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask the person who gave the task."""
+
+    question: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The task is done, or cannot be; `reason` is for the log."""
+
+    reason: str = ""
+
+
+Step: TypeAlias = Recall | WhereIs | Route | Look | Go | Pick | Place | Open | Close | Ask | Stop
+STEPS: tuple[type[Step], ...] = (Recall, WhereIs, Route, Look, Go, Pick, Place, Open, Close, Ask, Stop)
+# Answered from memory or by a person; the world stays as it is and no time passes in it.
+QUESTIONS: tuple[type[Step], ...] = (Recall, WhereIs, Route, Ask)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a step. `reason` says why not; of a question or a look it holds the answer."""
+
+    ok: bool
+    reason: str = ""
+
+
+def to_text(step: Step) -> str:
+    """The step as a log writes it, `place(mug_2, table_1)`."""
+    return f"{verb(type(step))}({', '.join(astuple(step))})"
+
+
+def verb(step: type[Step]) -> str:
+    """The name of a step in the grammar: recall, where_is, route, look, go, pick, place, open, close, ask, stop."""
+    return "where_is" if step is WhereIs else step.__name__.lower()
