@@ -6,8 +6,9 @@ that is not ok. Names are those that the world, or the memory, gave to rooms, re
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
-from typing import TypeAlias
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+from typing import Protocol, TypeAlias, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,38 @@ QUESTIONS: tuple[type[Step], ...] = (Recall, WhereIs, Route, Ask)
 
 
 @dataclass(frozen=True)
+class Sight:
+    """What a step showed, by name."""
+
+    inside: Mapping[str, str] = field(default_factory=dict)  # a thing -> what it is on or in; a receptacle -> its room
+    complete: tuple[str, ...] = ()  # receptacles of which everything was seen: what is not listed there is not there
+    is_open: Mapping[str, bool] = field(default_factory=dict)  # of receptacles that can be opened
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What came of a step. `reason` says why not; of a question or a look it holds the answer."""
+    """What came of a step. `reason` says why not; of a question it holds the answer, for people and models."""
 
     ok: bool
     reason: str = ""
+    seen: Sight = Sight()
+
+
+@runtime_checkable
+class StepPlanner(Protocol):
+    """Decides step by step: `begin` a task, then `next` and, once the world has answered, `notice`.
+
+    `notice` may also tell of steps that somebody else decided; the planner goes on from what came of them.
+    """
+
+    def begin(self, instruction: str) -> None:
+        """Take a task in words."""
+
+    def next(self) -> Step:
+        """The step to do now."""
+
+    def notice(self, step: Step, outcome: Outcome) -> None:
+        """What came of a step."""
 
 
 def to_text(step: Step) -> str:
