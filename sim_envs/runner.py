@@ -16,6 +16,7 @@ from embmem.agent import Agent
 from embmem.sim_envs.run_folder import Row, RunFolder
 from embmem.sim_envs.sessions import MakeWorld, run_session
 from embmem.sim_envs.strips import Strip
+from embmem.sim_envs.tasks.own_world import OwnWorld
 from embmem.sim_envs.tasks.task import Task
 from embmem.sim_envs.workers import run_jobs
 
@@ -77,19 +78,21 @@ def _progress(console: Console, total: int, done: int) -> Iterator[Callable[[int
         yield advance
 
 
-def make_task(config: Mapping[str, Any]) -> Task:
+def make_task(config: Mapping[str, Any]) -> Task | OwnWorld:
     """The task of a configuration."""
     from hydra.utils import instantiate
 
-    task: Task = instantiate(config["task"])
+    task: Task | OwnWorld = instantiate(config["task"])
     return task
 
 
-def _instantiate(config: Mapping[str, Any]) -> tuple[Task, dict[str, Agent], MakeWorld]:
-    """The task, the agents by name and the maker of worlds of a configuration."""
+def _instantiate(config: Mapping[str, Any]) -> tuple[Task | OwnWorld, dict[str, Agent], MakeWorld | None]:
+    """The task, the agents by name and the maker of worlds of a configuration; None where the task brings its own."""
     from hydra.utils import instantiate
 
     agents = {name: instantiate(agent) for name, agent in config["agents"].items()}
+    if config.get("world") is None:
+        return make_task(config), agents, None
     noise = {name: instantiate(part) for name, part in config["noise"].items()}
     make_world = partial(instantiate(config["world"]), noise=noise.get("camera"), detector=noise.get("detector"))
     return make_task(config), agents, make_world
@@ -112,13 +115,18 @@ def work_session(payload: Mapping[str, Any], index: int, say: Callable[[Any], No
             return None
         return Strip(strips / f"{agent}_{index}_{episode}.png")
 
+    n = min(task.per_session, config["episodes"] - index * task.per_session)
+    if isinstance(task, OwnWorld):
+        return task.play(agents, seed=config["seed"], index=index, n=n, on_row=on_row)
+    if make_world is None:
+        raise ValueError(f"the task {task.name} needs a world, e.g. world=house")
     return run_session(
         task,
         agents,
         make_world,
         seed=config["seed"],
         index=index,
-        n=min(task.per_session, config["episodes"] - index * task.per_session),
+        n=n,
         on_row=on_row,
         strip_for=strip_for,
     )

@@ -129,7 +129,8 @@ def _help(command: str, module: ModuleType) -> int:
 
 def _group_help(folder: Path, group: str, chosen: str | list[str] | None) -> Iterator[str]:
     """What can be chosen in a config group, and the settings of what is chosen by default."""
-    there = sorted(file.stem for file in (folder / group).glob("*.yaml"))
+    files = (folder / group).rglob("*.yaml")
+    there = sorted(file.relative_to(folder / group).with_suffix("").as_posix() for file in files)
     names = [chosen] if isinstance(chosen, str) else chosen or []
     typed = f"[{','.join(names)}]" if isinstance(chosen, list) else chosen or "null"
     yield f"\n{group}={typed}   there are: {', '.join(there)}\n"

@@ -41,9 +41,23 @@ METRICS = (
     Metric("steps", "Steps", 1, "", False),
     Metric("path_length", "Path length", 1, "m", False),
     Metric("collisions", "Collisions", 1, "", False),
+    # Streets; success is TC there. Published tables use one name for several formulas, so the lineage is in the name.
+    Metric("velma/spd_hops", "SPD (VELMA)", 1, "hops", False),
+    Metric("velma/kpa", "KPA (VELMA)", 100, "%", True),
+    Metric("orar/sed", "SED (ORAR)", 100, "%", True),
+    Metric("orar/ndtw", "nDTW (ORAR)", 100, "%", True),
+    Metric("orar/sdtw", "SDTW (ORAR)", 100, "%", True),
+    Metric("spd_m", "SPD", 1, "m", False),
 )
-MAIN = ("success", "spl", "soft_spl", "distance_to_goal", "steps")
-IN_TERMINAL = ("success", "spl", "progress", "steps")  # what 80 columns hold; the report shows all
+MAIN = ("success", "spl", "soft_spl", "distance_to_goal", "steps", "velma/spd_hops", "velma/kpa")
+IN_TERMINAL = (
+    "success",
+    "spl",
+    "progress",
+    "steps",
+    "velma/spd_hops",
+    "velma/kpa",
+)  # what 80 columns hold; the report shows all
 BREAKDOWNS = {
     "moved": "whether the goal has moved since the tour",
     "kind": "kind of question",

@@ -1,0 +1,1 @@
+"""Agents that follow instructions on the streets."""

@@ -1,0 +1,1 @@
+"""Street navigation on real data: the graph of Manhattan, Map2Seq and Touchdown."""
