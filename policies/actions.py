@@ -100,6 +100,7 @@ class Sight:
     inside: Mapping[str, str] = field(default_factory=dict)  # a thing -> what it is on or in; a receptacle -> its room
     complete: tuple[str, ...] = ()  # receptacles of which everything was seen: what is not listed there is not there
     is_open: Mapping[str, bool] = field(default_factory=dict)  # of receptacles that can be opened
+    states: Mapping[str, str] = field(default_factory=dict)  # of things that have one, e.g. "dirty"
 
 
 @dataclass(frozen=True)
