@@ -21,6 +21,7 @@ class WorldState:
     held: tuple[str, ...] = ()
     inside: Mapping[str, str] = field(default_factory=dict)  # a thing -> what it is on or in; a receptacle -> its room
     is_open: Mapping[str, bool] = field(default_factory=dict)  # of receptacles that can be opened
+    states: Mapping[str, str] = field(default_factory=dict)  # of things that have one, e.g. "dirty"
 
     @property
     def names(self) -> frozenset[str]:
@@ -52,7 +53,8 @@ def see(state: WorldState, sight: Sight) -> WorldState:
     gone = {name for name, where in state.inside.items() if where in sight.complete and name not in sight.inside}
     inside = {name: where for name, where in state.inside.items() if name not in gone} | dict(sight.inside)
     held = tuple(name for name in state.held if name not in sight.inside)
-    return replace(state, held=held, inside=inside, is_open={**state.is_open, **sight.is_open})
+    doors, states = {**state.is_open, **sight.is_open}, {**state.states, **sight.states}
+    return replace(state, held=held, inside=inside, is_open=doors, states=states)
 
 
 def outermost(state: WorldState, name: str) -> str | None:

@@ -52,11 +52,20 @@ def test_a_failed_step_changes_nothing_and_a_thing_is_in_one_place(taken: list[t
 
 
 def test_what_is_seen_holds_and_what_is_missing_is_gone() -> None:
-    state = see(START, Sight({"spoon": "table", "book": "table"}, complete=("table",), is_open={"fridge": True}))
+    state = see(
+        START,
+        Sight(
+            {"spoon": "table", "book": "table"},
+            complete=("table",),
+            is_open={"fridge": True},
+            states={"spoon": "dirty"},
+        ),
+    )
     assert contents(state, "table") == ("book", "spoon")
     assert describe(state, "cup") == "not known"
     assert describe(state, "key") == "fridge in kitchen"
     assert state.is_open["fridge"]
+    assert state.states == {"spoon": "dirty"}
 
 
 def test_what_is_held_is_nowhere_else_and_lies_where_it_was_put() -> None:
