@@ -7,7 +7,7 @@ the writer takes a step and what came of it, and **a step that failed changes no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 from embmem.policies.actions import Close, Go, Open, Outcome, Pick, Place, Sight, Step
@@ -28,6 +28,12 @@ class WorldState:
         """All that is known by name."""
         at = () if self.at is None else (self.at,)
         return frozenset((*self.inside, *self.inside.values(), *self.held, *self.is_open, *at))
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal states."""
+        known = (frozenset(known.items()) for known in (self.inside, self.is_open, self.states))
+        return self.at, self.held, *known
 
 
 def write(state: WorldState, step: Step, outcome: Outcome) -> WorldState:

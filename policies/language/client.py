@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from embmem.errors import StoreError
 from embmem.policies.language.cache import ResponseCache, request_key
 from embmem.policies.language.endpoint import Endpoint
 from embmem.policies.language.usage import Usage
 from embmem.policies.language.wire import FORMS, ModelError, Reply, from_cache, read_body, response_format, to_cache
 
+logger = logging.getLogger("embmem.policies.language")
 _TRY_AGAIN = ("timeout", "unreachable", "rate limit", "server error", "malformed")
 _BACKOFF = 0.5  # [s] before the first retry, doubled for each further one
 
@@ -94,7 +97,7 @@ class ChatModel:
         """
         request = {"model": self.model, "messages": [dict(m) for m in messages], **self._settings}
         key = request_key({**request, "base_url": self.base_url, "schema": schema})
-        cached = None if self.cache is None else from_cache(self.cache.get(key))
+        cached = self._remembered(key)
         if cached is not None:
             self.usage += Usage(n_cached=1, cached_tokens=cached.prompt_tokens + cached.completion_tokens)
             return cached
@@ -104,8 +107,19 @@ class ChatModel:
             raise ModelError("budget", f"{self._max_total} tokens are spent")
         reply = self._ask(request, schema)
         if self.cache is not None:
-            self.cache.put(key, to_cache(reply))
+            try:
+                self.cache.put(key, to_cache(reply))
+            except StoreError as error:  # a full disk does not make the answer wrong
+                logger.warning("an answer was not kept: %s", error)
         return reply
+
+    def _remembered(self, key: str) -> Reply | None:
+        """The cached answer; a cache that cannot be read has none."""
+        try:
+            return None if self.cache is None else from_cache(self.cache.get(key))
+        except StoreError as error:
+            logger.warning("the cache of answers is not used: %s", error)
+            return None
 
     def _ask(self, request: dict[str, Any], schema: Mapping[str, Any] | None) -> Reply:
         """The answer after as many tries as are allowed."""

@@ -1,0 +1,177 @@
+"""What a language model is shown: the task, the state of the world, what just happened, what is remembered; in budget.
+
+Everything but the task and our own words stands inside a fence, as JSON, one line a fact. What matters more comes
+first and is the last to be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from embmem.errors import EmbmemError
+from embmem.experience import Remembered
+from embmem.policies.actions import Outcome, Step, to_text
+from embmem.policies.language.fence import Fence, line
+from embmem.policies.language.grammar import MAX_NAME, MAX_STEPS, help_text
+from embmem.policies.world_state import WorldState, contents, outermost
+from embmem.search.quoting import quote
+from embmem.search.token_count import estimate_tokens
+
+MAX_TASK = 1200  # characters
+MAX_REASON = 240
+RECENT = 12  # steps that are shown
+_MOST_THINGS = 40  # on one line
+_SHARES = {
+    "problems": 0.15,
+    "recent": 0.2,
+    "memory": 0.35,
+    "lessons": 0.15,
+}  # of what is left for data; state: the rest
+
+SYSTEM = """You decide what a household robot does next. You see what it knows and answer with steps it will take.
+Answer with one JSON object and nothing else:
+{{"thought": "one sentence", "steps": [STEP, ...]}}, 1 to {most} steps, each one of
+{steps}
+Use names exactly as they stand in the data. Something can be taken, put down, opened or closed only where the robot
+stands: go there first. What is inside something closed is reached by opening it. Plan only as far as you know what
+you will find; after look, recall, where_is, route and ask you are called again. Stop when the task is done, or cannot
+be done. Every step is checked before it is taken, and refused with a reason if it does not fit the world.
+{rule}"""
+
+
+class PromptError(EmbmemError):
+    """A request cannot be made within its budget."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the model is told besides its memory."""
+
+    task: str
+    state: WorldState
+    places: Sequence[str] = ()  # rooms and receptacles that are known to exist
+    recent: Sequence[tuple[Step, Outcome]] = ()  # oldest first
+    problems: Sequence[str] = ()  # why earlier answers to this very request were refused
+    lessons: Sequence[Remembered] = ()  # most useful first
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request as it is sent."""
+
+    messages: list[dict[str, str]]
+    n_tokens: int
+    left_out: dict[str, int] = field(default_factory=dict)  # lines that did not fit, by section
+
+
+def render(
+    situation: Situation,
+    *,
+    budget_tokens: int,
+    seed: int = 0,
+    memory: Callable[[int], str] | None = None,
+    count_tokens: Callable[[str], int] | None = None,
+) -> Prompt:
+    """The messages of a request; they have at most `budget_tokens`, by `count_tokens`.
+
+    Args:
+        situation: what is to be decided.
+        budget_tokens: of the whole request.
+        seed: of the fence.
+        memory: gives what is remembered as a text of at most so many tokens.
+        count_tokens: that of the model; `estimate_tokens` if not given.
+
+    Raises:
+        PromptError: if not even the rules and the task fit.
+    """
+    count = count_tokens or estimate_tokens
+    task = f"The task, in the words of the person who gave it: {line(situation.task, MAX_TASK)}"
+    rules = SYSTEM.format(most=MAX_STEPS, steps=help_text(), rule=Fence(seed).rule)
+    room = budget_tokens - count(rules) - count(task) - 40 * len(_SHARES)  # 40: marks and title of a section
+    if room < 0:
+        raise PromptError(f"rules and task alone need {budget_tokens - room} tokens, the budget is {budget_tokens}")
+    shares = {name: int(room * share) for name, share in _SHARES.items()}
+    problems, no_problems = _fit([line(p, MAX_REASON) for p in reversed(situation.problems)], shares["problems"], count)
+    recent, no_recent = _fit(recent_lines(situation.recent), shares["recent"], count)
+    lessons, no_lessons = _fit([_lesson(r) for r in situation.lessons], shares["lessons"], count)
+    remembered = "" if memory is None else memory(shares["memory"])
+    used = sum(count(text) for text in (*problems, *recent, *lessons, remembered))
+    state, no_state = _fit(state_lines(situation), room - used, count)
+    sections = {
+        "state of the world": state,
+        "remembered": [remembered] if remembered else [],
+        "earlier attempts at such tasks": lessons,
+        "last steps and what came of them": recent[::-1],
+        "why your answers were refused": problems[::-1],
+    }
+    fence = Fence(seed, *("\n".join(lines) for lines in sections.values()))
+    body = "\n".join(fence.wrap(title, "\n".join(lines)) for title, lines in sections.items() if lines)
+    messages = [
+        {"role": "system", "content": SYSTEM.format(most=MAX_STEPS, steps=help_text(), rule=fence.rule)},
+        {"role": "user", "content": f"{body}\n{task}\nWhat are the next steps? One JSON object."},
+    ]
+    left_out = {"problems": no_problems, "recent": no_recent, "lessons": no_lessons, "state": no_state}
+    return Prompt(messages, sum(count(m["content"]) for m in messages), left_out)
+
+
+def _fit(lines: Sequence[str], budget: int, count: Callable[[str], int]) -> tuple[list[str], int]:
+    """The longest beginning that fits, and how many lines are left out."""
+    kept, used = [], 0
+    for text in lines:
+        used += count(text + "\n")
+        if used > budget:
+            break
+        kept.append(text)
+    return kept, len(lines) - len(kept)
+
+
+def state_lines(situation: Situation) -> list[str]:
+    """The robot, then a line a receptacle: what the task names and what is near first."""
+    state = situation.state
+    here = None if state.at is None else outermost(state, state.at)
+    robot = {"robot_at": _name(state.at), "room": _name(here), "holding": [_thing(state, n) for n in state.held]}
+    receptacles = {*(w for n, w in state.inside.items() if n not in state.inside.values()), *state.is_open}
+    rooms = {where for name, where in state.inside.items() if name in receptacles}
+    receptacles -= rooms
+    words = {word for word in situation.task.casefold().replace("_", " ").split() if len(word) > 2}
+
+    def order(name: str) -> tuple[bool, bool, str]:
+        there = " ".join([name, *contents(state, name)]).casefold().replace("_", " ")
+        return not any(word in there for word in words), outermost(state, name) != here, name
+
+    lines = [quote(robot)]
+    for name in sorted(receptacles, key=order):
+        room = state.inside.get(name)
+        door = {"door": "open" if state.is_open[name] else "closed"} if name in state.is_open else {}
+        things = [_thing(state, thing) for thing in contents(state, name)[:_MOST_THINGS]]
+        lines.append(quote({"receptacle": _name(name), "room": _name(room), **door, "holds": things}))
+    others = sorted({*situation.places, *rooms} - receptacles)
+    return [*lines[:1], *(quote({"place": _name(name)}) for name in others), *lines[1:]]
+
+
+def recent_lines(recent: Sequence[tuple[Step, Outcome]]) -> list[str]:
+    """Newest first."""
+    lines = []
+    for step, outcome in list(recent)[-RECENT:][::-1]:
+        said = {"said": outcome.reason[:MAX_REASON]} if outcome.reason else {}
+        lines.append(quote({"step": to_text(step), "worked": outcome.ok, **said}))
+    return lines
+
+
+def _lesson(remembered: Remembered) -> str:
+    """An earlier attempt, or what repaired an error."""
+    tried = remembered.experience
+    reason = {"because": tried.reason[:MAX_REASON]} if tried.reason else {}
+    after = {"after": tried.repaired[:MAX_REASON]} if tried.repaired else {}
+    plan = [step[:MAX_NAME] for step in tried.plan[:MAX_STEPS]]
+    return quote({"task": tried.task[:MAX_REASON], **after, "plan": plan, "worked": tried.ok, **reason})
+
+
+def _thing(state: WorldState, name: str) -> str:
+    """A thing with its state: `mug_2 (dirty)`."""
+    return name[:MAX_NAME] if name not in state.states else f"{name[:MAX_NAME]} ({state.states[name][:MAX_NAME]})"
+
+
+def _name(name: str | None) -> str | None:
+    return None if name is None else name[:MAX_NAME]
