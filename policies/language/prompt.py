@@ -6,6 +6,7 @@ first and is the last to be left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from embmem.experience import Remembered
 from embmem.policies.actions import Outcome, Step, to_text
 from embmem.policies.language.fence import Fence, line
 from embmem.policies.language.grammar import MAX_NAME, MAX_STEPS, help_text
-from embmem.policies.world_state import WorldState, contents, outermost
+from embmem.policies.world_state import WorldState, outermost
 from embmem.search.quoting import quote
 from embmem.search.token_count import estimate_tokens
 
@@ -22,6 +23,18 @@ MAX_TASK = 1200  # characters
 MAX_REASON = 240
 RECENT = 12  # steps that are shown
 _MOST_THINGS = 40  # on one line
+_TRIES = 4
+_MARK = "data-" + "0" * 16  # as long as any, to reckon with
+_RULE = Fence(0).rule.replace(Fence(0).tag, _MARK)
+_TITLES = (
+    "state of the world",
+    "remembered",
+    "earlier attempts at such tasks",
+    "last steps and what came of them",
+    "why your answers were refused",
+)
+_ASK = "What are the next steps? One JSON object."
+_WORD = re.compile(r"[^\W_]+")
 _SHARES = {
     "problems": 0.15,
     "recent": 0.2,
@@ -85,31 +98,37 @@ def render(
     Raises:
         PromptError: if not even the rules and the task fit.
     """
-    count = count_tokens or estimate_tokens
-    task = f"The task, in the words of the person who gave it: {line(situation.task, MAX_TASK)}"
-    rules = SYSTEM.format(most=MAX_STEPS, steps=help_text(), rule=Fence(seed).rule)
-    room = budget_tokens - count(rules) - count(task) - 40 * len(_SHARES)  # 40: marks and title of a section
+    count, slack = count_tokens or estimate_tokens, 0
+    for _ in range(_TRIES):
+        prompt = _render(situation, budget_tokens - slack, seed, memory, count)
+        if prompt.n_tokens <= budget_tokens:
+            return prompt
+        slack += prompt.n_tokens - budget_tokens  # some tokenizers count a whole text dearer than its lines
+    raise PromptError(f"{prompt.n_tokens} tokens do not fit into {budget_tokens}")
+
+
+def _render(
+    situation: Situation, budget: int, seed: int, memory: Callable[[int], str] | None, count: Callable[[str], int]
+) -> Prompt:
+    ask = f"The task, in the words of the person who gave it: {line(situation.task, MAX_TASK)}\n{_ASK}"
+    frames = "\n".join(f"<{_MARK}> {title}\n\n</{_MARK}>" for title in _TITLES)
+    rules = SYSTEM.format(most=MAX_STEPS, steps=help_text(), rule=_RULE)
+    room = budget - count(rules) - count(ask + frames)
     if room < 0:
-        raise PromptError(f"rules and task alone need {budget_tokens - room} tokens, the budget is {budget_tokens}")
+        raise PromptError(f"rules and task alone need {budget - room} tokens, the budget is {budget}")
     shares = {name: int(room * share) for name, share in _SHARES.items()}
     problems, no_problems = _fit([line(p, MAX_REASON) for p in reversed(situation.problems)], shares["problems"], count)
     recent, no_recent = _fit(recent_lines(situation.recent), shares["recent"], count)
     lessons, no_lessons = _fit([_lesson(r) for r in situation.lessons], shares["lessons"], count)
     remembered = "" if memory is None else memory(shares["memory"])
-    used = sum(count(text) for text in (*problems, *recent, *lessons, remembered))
+    used = sum(count(text + "\n") for text in (*problems, *recent, *lessons, remembered))
     state, no_state = _fit(state_lines(situation), room - used, count)
-    sections = {
-        "state of the world": state,
-        "remembered": [remembered] if remembered else [],
-        "earlier attempts at such tasks": lessons,
-        "last steps and what came of them": recent[::-1],
-        "why your answers were refused": problems[::-1],
-    }
-    fence = Fence(seed, *("\n".join(lines) for lines in sections.values()))
-    body = "\n".join(fence.wrap(title, "\n".join(lines)) for title, lines in sections.items() if lines)
+    sections = [state, [remembered] if remembered else [], lessons, recent[::-1], problems[::-1]]
+    fence = Fence(seed, *("\n".join(lines) for lines in sections))
+    body = [fence.wrap(name, "\n".join(lines)) for name, lines in zip(_TITLES, sections, strict=True) if lines]
     messages = [
         {"role": "system", "content": SYSTEM.format(most=MAX_STEPS, steps=help_text(), rule=fence.rule)},
-        {"role": "user", "content": f"{body}\n{task}\nWhat are the next steps? One JSON object."},
+        {"role": "user", "content": "\n".join([*body, ask])},
     ]
     left_out = {"problems": no_problems, "recent": no_recent, "lessons": no_lessons, "state": no_state}
     return Prompt(messages, sum(count(m["content"]) for m in messages), left_out)
@@ -134,17 +153,21 @@ def state_lines(situation: Situation) -> list[str]:
     receptacles = {*(w for n, w in state.inside.items() if n not in state.inside.values()), *state.is_open}
     rooms = {where for name, where in state.inside.items() if name in receptacles}
     receptacles -= rooms
-    words = {word for word in situation.task.casefold().replace("_", " ").split() if len(word) > 2}
+    words = set(_WORD.findall(situation.task.casefold()))
 
-    def order(name: str) -> tuple[bool, bool, str]:
-        there = " ".join([name, *contents(state, name)]).casefold().replace("_", " ")
-        return not any(word in there for word in words), outermost(state, name) != here, name
+    held_by: dict[str, list[str]] = {name: [] for name in receptacles}
+    for thing, where in sorted(state.inside.items()):
+        held_by.get(where, []).append(thing)
+
+    def order(name: str) -> tuple[int, bool, str]:
+        there = set(_WORD.findall(" ".join([name, *held_by[name]]).casefold()))
+        return -len(words & there), outermost(state, name) != here, name
 
     lines = [quote(robot)]
     for name in sorted(receptacles, key=order):
         room = state.inside.get(name)
         door = {"door": "open" if state.is_open[name] else "closed"} if name in state.is_open else {}
-        things = [_thing(state, thing) for thing in contents(state, name)[:_MOST_THINGS]]
+        things = [_thing(state, thing) for thing in held_by[name][:_MOST_THINGS]]
         lines.append(quote({"receptacle": _name(name), "room": _name(room), **door, "holds": things}))
     others = sorted({*situation.places, *rooms} - receptacles)
     return [*lines[:1], *(quote({"place": _name(name)}) for name in others), *lines[1:]]
