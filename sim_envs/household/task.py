@@ -1,0 +1,59 @@
+"""Household tasks of `embmem eval`: KARMA's three levels and what only somebody knows who was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from embmem.policies.household.planner import RulePlanner
+from embmem.sim_envs.house import make_house
+from embmem.sim_envs.household.days import plan_day, run_chore
+from embmem.sim_envs.household.tasks import LEVELS
+from embmem.sim_envs.sessions import AGENT, PLAN, stream
+from embmem.sim_envs.tasks.task import house_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class HouseholdTask:
+    """Days of `per_session` tasks of one level, each in a home of its own."""
+
+    name: str = "household_single"
+    level: str = "single"  # single, composite, complex, personal
+    n_rooms: int = 8
+    per_session: int = 10
+    hands: int = 1  # things that can be carried at a time
+    n_tellings: int = 10  # that were told on the tour
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {self.level!r}")
+        if min(self.n_rooms - 2, self.per_session, self.hands, self.n_tellings) < 1:
+            raise ValueError(f"need n_rooms >= 3 and per_session, hands, n_tellings >= 1, got {self}")
+
+    def play(
+        self,
+        agents: Mapping[str, RulePlanner],
+        *,
+        seed: int,
+        index: int,
+        n: int,
+        on_row: Callable[[dict[str, Any]], None],
+    ) -> list[dict[str, Any]]:
+        """The rows of a day: all planners, in the order given, have the same home, tour and tasks."""
+        house = make_house(house_seed(seed, index), self.n_rooms)
+        day = plan_day(house, self.level, n, stream(seed, index, PLAN), hands=self.hands, n_tellings=self.n_tellings)
+        tellings = [(each.key, each.telling) for each in day.tellings]
+        rows = []
+        for name, planner in agents.items():
+            planner.reset(day.world.places.rooms, stream(seed, index, AGENT))
+            planner.watch(day.sights, tellings)
+            for i, chore in enumerate(day.chores):
+                before = planner.memory.n_tokens
+                row = run_chore(day.world, chore, planner)
+                rows.append({
+                    "agent": name, "task": self.name, "session": index, "episode": i, **row,
+                    "tokens": planner.memory.n_tokens - before,
+                })  # fmt: skip
+                on_row(rows[-1])
+        return rows
