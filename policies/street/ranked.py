@@ -1,0 +1,96 @@
+"""An agent that reads an instruction on the map: it weighs all walks, and walks the one that most likely completes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from embmem.maps.streets import StreetAction, StreetMap, actions_along
+from embmem.policies.street.agent import StreetInstruction, StreetView
+from embmem.policies.street.candidates import Candidates, Reach, candidates
+from embmem.policies.street.features import featurise
+from embmem.policies.street.weights import RegionRankers, load_rankers
+from embmem.policies.street.words import parse
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+class RankedStreetAgent:
+    """Plans once, before the first step, from words and map alone; there is nothing that it would see on the way."""
+
+    def __init__(self, weights: str | RegionRankers, reach: Reach | None = None) -> None:
+        """From weights.
+
+        Args:
+            weights: a name in `policies/street/weights`, a file, or rankers.
+            reach: which walks count; by default what the weights were fitted with.
+        """
+        self._rankers = load_weights(weights) if isinstance(weights, str) else weights
+        self.reach = reach or self._rankers.reach
+        self._actions: list[StreetAction] = []
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """There is nothing to forget."""
+
+    def begin(self, instruction: StreetInstruction, gold: Sequence[int] | None = None) -> None:
+        """Weigh all walks and plan the best."""
+        found, log_odds = self.weigh(instruction)
+        self.plan(instruction, found, log_odds)
+
+    def weigh(self, instruction: StreetInstruction) -> tuple[Candidates, Float[np.ndarray, " n"]]:
+        """All walks with their log probabilities."""
+        streets, pose = instruction.streets, instruction.start
+        found = candidates(streets, pose, self.reach)
+        if not len(found):
+            return found, np.zeros(0)
+        program = parse(instruction.text)
+        features = featurise(streets, program, found, pose.heading)
+        ranker = self._rankers.of(streets.xy[found.trunks[0][0]])
+        return found, ranker.scores(features, instruction.text, program)
+
+    def plan(self, instruction: StreetInstruction, found: Candidates, log_odds: Float[np.ndarray, " n"]) -> None:
+        """Take the walk that most likely completes the task; none to choose from means to stop at once."""
+        if not len(found):
+            self._actions = [StreetAction.STOP]
+            return
+        path = found.path(best_walk(instruction.streets, found, log_odds))
+        at = path.index(instruction.start.place)
+        self._actions = actions_along(instruction.streets, instruction.start, path[at:])
+
+    def act(self, view: StreetView) -> StreetAction:
+        """The next action of the plan."""
+        return self._actions.pop(0) if self._actions else StreetAction.STOP
+
+
+def load_weights(name: str) -> RegionRankers:
+    """Weights by their name in the package, or from a file.
+
+    Raises:
+        InputError: if there are none, or the file is malformed.
+    """
+    file = Path(name)
+    return load_rankers(file if file.suffix == ".safetensors" else WEIGHTS / f"{name}.safetensors")
+
+
+def best_walk(streets: StreetMap, found: Candidates, log_odds: Float[np.ndarray, " n"]) -> int:
+    """The walk with the highest chance to end at the goal or next to it, which is what task completion asks.
+
+    Chances of walks with the same end add up; of walks to the best end the likeliest is taken, of equal ones the first.
+    """
+    odds = np.exp(log_odds - log_odds.max())
+    ends = np.array([found.trunks[t][e] for t, e in zip(found.trunk.tolist(), found.end.tolist(), strict=True)])
+    places, of = np.unique(ends, return_inverse=True)
+    mass = np.bincount(of, odds)
+    first, neighbours = streets.undirected
+    completes = mass.copy()
+    for i, place in enumerate(places):
+        near = neighbours[first[place] : first[place + 1]]
+        at = np.searchsorted(places, near)
+        is_there = at < len(places)
+        is_there[is_there] = places[at[is_there]] == near[is_there]
+        completes[i] += mass[at[is_there]].sum()
+    there = np.flatnonzero(of == int(completes.argmax()))
+    return int(there[odds[there].argmax()])
