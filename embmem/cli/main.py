@@ -21,12 +21,13 @@ from embmem.cli.words import as_overrides
 from embmem.errors import EmbmemError
 
 COMMANDS = (
-    "eval", "episodes", "record", "build", "query", "facts", "export", "house", "stats", "diff", "correct", "purge",
-    "verify", "recover", "compact", "backup", "merge", "sync", "view",
+    "eval", "train", "episodes", "record", "build", "query", "facts", "export", "house", "stats", "diff", "correct",
+    "purge", "verify", "recover", "compact", "backup", "merge", "sync", "view",
 )  # fmt: skip
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
   embmem eval     evaluate agents in the embedded world: a table, a report, pictures
+  embmem train    train a policy and write its weights
   embmem episodes write the episodes of a task as a Habitat file
   embmem record   walk through a procedural house and record what the camera sees
   embmem build    turn an RGB-D recording into a saved map

@@ -1,0 +1,5 @@
+"""Mazes in symbols, many at once: worlds small enough to train a policy on two cores in minutes."""
+
+from embmem.sim_envs.maze.world import MazeWorld
+
+__all__ = ["MazeWorld"]
