@@ -41,6 +41,7 @@ METRICS = (
     Metric("steps", "Steps", 1, "", False),
     Metric("path_length", "Path length", 1, "m", False),
     Metric("collisions", "Collisions", 1, "", False),
+    Metric("tokens", "Tokens of memory", 1, "", False),
     # Streets; success is TC there. Published tables use one name for several formulas, so the lineage is in the name.
     Metric("velma/spd_hops", "SPD (VELMA)", 1, "hops", False),
     Metric("velma/kpa", "KPA (VELMA)", 100, "%", True),
@@ -60,7 +61,7 @@ IN_TERMINAL = (
 )  # what 80 columns hold; the report shows all
 BREAKDOWNS = {
     "moved": "whether the goal has moved since the tour",
-    "kind": "kind of question",
+    "kind": "kind of question or task",
 }  # key of a row: what it says
 
 
