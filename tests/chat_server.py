@@ -12,11 +12,13 @@ asked to SCRIPT.json.log, one JSON object a line. An answer is an object of
     drip                      [s] between two bytes of the headers ("headers") or of the body ("body"): [where, seconds]
     repeat                    [text, n]: a message of n times the text
     cut                       bytes after which the connection is closed, while more are announced
+    calls                     [folder, module, function]: the message is what the function makes of the request
     obeys                     the message is what `DO: {...}` in the prompt orders, be it in the name of a mug
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -104,6 +106,10 @@ def _body(answer: dict[str, Any], request: dict[str, Any]) -> str:
     if "repeat" in answer:
         text, n = answer["repeat"]
         content = text * n
+    if "calls" in answer:
+        folder, module, function = answer["calls"]
+        sys.path = [folder, *(path for path in sys.path if path != folder)]
+        content = getattr(importlib.import_module(module), function)(request)
     if "obeys" in answer:
         prompt = "\n".join(m["content"] for m in request["messages"]).replace('\\"', '"')
         orders = _ORDER.findall(prompt)
