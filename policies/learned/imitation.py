@@ -125,7 +125,7 @@ def play(
         taught = drawn = best.argmax(axis=1)
         if best.any() or kept.numel():  # a policy that keeps nothing need not watch
             logits, _, kept = network.act(inputs, kept)
-            drawn = _draw_actions(logits.float().softmax(-1).cpu().numpy(), rng)
+            drawn = draw_actions(logits.float().softmax(-1).cpu().numpy(), rng)
         is_taught = (rng.uniform(size=world.n) < expert_share) | ((drawn == 0) & (taught != 0))
         tokens = world.step(np.where(is_taught, taught, drawn))
     return {name: np.stack([moment[name] for moment in moments]) for name in moments[0]}
@@ -142,7 +142,7 @@ def evaluate(
     return world.scores()
 
 
-def _draw_actions(chances: Float[np.ndarray, "n a"], rng: np.random.Generator) -> np.ndarray:
+def draw_actions(chances: Float[np.ndarray, "n a"], rng: np.random.Generator) -> np.ndarray:
     """(n,) actions drawn from a distribution each."""
     edges = chances.cumsum(axis=1)
     return (edges < rng.uniform(size=(len(edges), 1)) * edges[:, -1:]).sum(axis=1)

@@ -49,9 +49,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, words: torch.Tensor) -> torch.Tensor:
         """(..., d) of word numbers (..., l)."""
-        said, which = torch.unique(
-            words.flatten(0, -2), dim=0, return_inverse=True
-        )  # most moments share an instruction
+        said, which = torch.unique(words.flatten(0, -2), dim=0, return_inverse=True)  # many moments share one
         return self._encode(said)[which].reshape(*words.shape[:-1], -1)
 
     def _encode(self, words: torch.Tensor) -> torch.Tensor:
