@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from embmem.experience import ExperienceStore
@@ -240,7 +240,7 @@ class LanguagePlanner:
             return f"it was done {n_times} times in the very same situation and led nowhere; do something else"
         return problem(self.state, step, places=self._places(), hands=self.hands, geometry=self.geometry)
 
-    def _places(self) -> Sequence[str]:
+    def _places(self) -> Collection[str]:
         return () if self.tools is None else self.tools.places()
 
     def _situation(self, problems: Sequence[str]) -> Situation:

@@ -7,7 +7,7 @@ first and is the last to be left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from embmem.errors import EmbmemError
@@ -63,7 +63,7 @@ class Situation:
 
     task: str
     state: WorldState
-    places: Sequence[str] = ()  # rooms and receptacles that are known to exist
+    places: Collection[str] = ()  # rooms and receptacles that are known to exist, perhaps with the rooms of the latter
     recent: Sequence[tuple[Step, Outcome]] = ()  # oldest first
     problems: Sequence[str] = ()  # why earlier answers to this very request were refused
     lessons: Sequence[Remembered] = ()  # most useful first
@@ -170,7 +170,12 @@ def state_lines(situation: Situation) -> list[str]:
         things = [_thing(state, thing) for thing in held_by[name][:_MOST_THINGS]]
         lines.append(quote({"receptacle": _name(name), "room": _name(room), **door, "holds": things}))
     others = sorted({*situation.places, *rooms} - receptacles)
-    return [*lines[:1], *(quote({"place": _name(name)}) for name in others), *lines[1:]]
+    return [*lines[:1], *(quote(_place(name, situation.places)) for name in others), *lines[1:]]
+
+
+def _place(name: str, places: Collection[str]) -> dict[str, str]:
+    room = places.get(name) if isinstance(places, Mapping) else None
+    return {"place": name[:MAX_NAME]} | ({"room": room[:MAX_NAME]} if room else {})
 
 
 def recent_lines(recent: Sequence[tuple[Step, Outcome]]) -> list[str]:

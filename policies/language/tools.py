@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -23,8 +23,8 @@ _SHARES = (0.3, 0.3)  # of short-term memory and of what the task brings to mind
 class Tools(Protocol):
     """The memory as a planner asks it."""
 
-    def places(self) -> Sequence[str]:
-        """Rooms and receptacles that are known to exist."""
+    def places(self) -> Collection[str]:
+        """Rooms and receptacles that are known to exist; a mapping says of receptacles in which room."""
 
     def answer(self, step: Step, state: WorldState) -> Outcome | None:
         """The answer to recall, where_is or route; None if the world has to answer."""
@@ -51,7 +51,7 @@ class MemoryTools:
     graph: Callable[[], nx.DiGraph] | None = None
     ways: Callable[[], Mapping[str, float]] | None = None
 
-    def places(self) -> Sequence[str]:
+    def places(self) -> Collection[str]:
         """Places with a way, and the rooms and furniture of the scene graph."""
         ways = {} if self.ways is None else self.ways()
         nodes = [] if self.graph is None else self.graph().nodes(data="layer")
