@@ -12,6 +12,8 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numba import njit
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import breadth_first_order
 
 JUNCTION = 3  # exits that make a place a junction
 UNREACHED = -1
@@ -127,6 +129,18 @@ class StreetMap:
         """Fewest exits to take from a place to each of some others; the search ends when all are reached."""
         first, rows = (self.first, self.ends) if is_directed else self.undirected
         return np.asarray(_until_reached(first, rows, place, np.asarray(ends, dtype=np.int64)), dtype=np.int64)
+
+    def way(self, start: int, end: int) -> list[int] | None:
+        """A walk with the fewest exits between two places, both included; None if there is none."""
+        ones = np.ones(len(self.ends), dtype=np.int8)
+        matrix = csr_matrix((ones, self.ends, self.first), shape=(len(self), len(self)))
+        _, before = breadth_first_order(matrix, start, directed=True)
+        path = [end]
+        while path[-1] != start:
+            if before[path[-1]] < 0:
+                return None
+            path.append(int(before[path[-1]]))
+        return path[::-1]
 
     def networkx(self) -> nx.DiGraph:
         """The map as a graph to hold in one's hands: names as nodes with `xy`, edges with `heading` and `metres`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from embmem.maps.streets import StreetAction, StreetMap, actions_along
+from embmem.maps.streets import Pose, StreetAction, StreetMap, actions_along, move, validated
 from embmem.policies.street.agent import StreetInstruction, StreetView
 from embmem.policies.street.candidates import Candidates, Reach, candidates
 from embmem.policies.street.features import featurise
@@ -21,16 +21,21 @@ WEIGHTS = Path(__file__).parent / "weights"
 class RankedStreetAgent:
     """Plans once, before the first step, from words and map alone; there is nothing that it would see on the way."""
 
-    def __init__(self, weights: str | RegionRankers, reach: Reach | None = None) -> None:
+    def __init__(self, weights: str | RegionRankers, reach: Reach | None = None, *, recovers: bool = True) -> None:
         """From weights.
 
         Args:
             weights: a name in `policies/street/weights`, a file, or rankers.
             reach: which walks count; by default what the weights were fitted with.
+            recovers: whether it goes the shortest way to its end when it finds itself off its way.
         """
         self._rankers = load_weights(weights) if isinstance(weights, str) else weights
         self.reach = reach or self._rankers.reach
+        self.recovers = recovers
         self._actions: list[StreetAction] = []
+        self._streets: StreetMap | None = None
+        self._end = -1  # where the plan leads
+        self._expected: Pose | None = None
 
     def reset(self, rng: np.random.Generator) -> None:
         """There is nothing to forget."""
@@ -38,6 +43,7 @@ class RankedStreetAgent:
     def begin(self, instruction: StreetInstruction, gold: Sequence[int] | None = None) -> None:
         """Weigh all walks and plan the best."""
         found, log_odds = self.weigh(instruction)
+        self._expected = None
         self.plan(instruction, found, log_odds)
 
     def weigh(self, instruction: StreetInstruction) -> tuple[Candidates, Float[np.ndarray, " n"]]:
@@ -51,18 +57,36 @@ class RankedStreetAgent:
         ranker = self._rankers.of(streets.xy[found.trunks[0][0]])
         return found, ranker.scores(features, instruction.text, program)
 
-    def plan(self, instruction: StreetInstruction, found: Candidates, log_odds: Float[np.ndarray, " n"]) -> None:
-        """Take the walk that most likely completes the task; none to choose from means to stop at once."""
+    def plan(
+        self, instruction: StreetInstruction, found: Candidates, log_odds: Float[np.ndarray, " n"], n_walked: int = 1
+    ) -> None:
+        """Take the walk that most likely completes the task; none to choose from means to stop at once.
+
+        Args:
+            instruction: its start is where the walker stands.
+            found: the walks.
+            log_odds: of each.
+            n_walked: places that have been walked already; walks that end before are not taken.
+        """
         if not len(found):
             self._actions = [StreetAction.STOP]
             return
-        path = found.path(best_walk(instruction.streets, found, log_odds))
+        path = found.path(best_walk(instruction.streets, found, log_odds, n_walked - 1))
         at = path.index(instruction.start.place)
+        self._streets, self._end = instruction.streets, path[-1]
         self._actions = actions_along(instruction.streets, instruction.start, path[at:])
 
     def act(self, view: StreetView) -> StreetAction:
         """The next action of the plan."""
-        return self._actions.pop(0) if self._actions else StreetAction.STOP
+        if self._streets is None:
+            return StreetAction.STOP
+        if self.recovers and self._expected is not None and view.pose.place != self._expected.place:
+            way = self._streets.way(view.pose.place, self._end)
+            if way is not None:
+                self._actions = actions_along(self._streets, view.pose, way)
+        action = self._actions.pop(0) if self._actions else StreetAction.STOP
+        self._expected = move(self._streets, view.pose, validated(self._streets, view.pose.place, action))
+        return action
 
 
 def load_weights(name: str) -> RegionRankers:
@@ -75,10 +99,11 @@ def load_weights(name: str) -> RegionRankers:
     return load_rankers(file if file.suffix == ".safetensors" else WEIGHTS / f"{name}.safetensors")
 
 
-def best_walk(streets: StreetMap, found: Candidates, log_odds: Float[np.ndarray, " n"]) -> int:
+def best_walk(streets: StreetMap, found: Candidates, log_odds: Float[np.ndarray, " n"], least: int = 0) -> int:
     """The walk with the highest chance to end at the goal or next to it, which is what task completion asks.
 
     Chances of walks with the same end add up; of walks to the best end the likeliest is taken, of equal ones the first.
+    Walks of fewer than `least` hops are not taken, but what they say of the goal counts.
     """
     odds = np.exp(log_odds - log_odds.max())
     ends = np.array([found.trunks[t][e] for t, e in zip(found.trunk.tolist(), found.end.tolist(), strict=True)])
@@ -92,5 +117,6 @@ def best_walk(streets: StreetMap, found: Candidates, log_odds: Float[np.ndarray,
         is_there = at < len(places)
         is_there[is_there] = places[at[is_there]] == near[is_there]
         completes[i] += mass[at[is_there]].sum()
-    there = np.flatnonzero(of == int(completes.argmax()))
+    completes[np.bincount(of, found.end >= least) == 0] = -1.0
+    there = np.flatnonzero((of == int(completes.argmax())) & (found.end >= least))
     return int(there[odds[there].argmax()])

@@ -20,6 +20,7 @@ from embmem.sim_envs.episodes import parse_scene
 from embmem.sim_envs.house import House, make_house, night
 from embmem.sim_envs.house.plan import draw_plan
 from embmem.sim_envs.navmesh import NavMesh
+from embmem.sim_envs.street.picture import draw_walk, street_segments
 from embmem.sim_envs.view_points import view_points
 
 N_EPISODES = 4
@@ -84,7 +85,14 @@ def _scene(rows: Sequence[Mapping[str, Any]], strips: Path) -> Scene:
     for row in rows:
         file = _strip_file(strips, row)
         strip = None if file is None else _data_uri(file.read_bytes())
-        scene.panels.append(Panel(str(row["agent"]), row, _data_uri(_draw(row, places)), strip))
+        scene.panels.append(
+            Panel(
+                str(row["agent"]),
+                row,
+                _data_uri(draw_walk(row, street_segments()) if "gold" in row else _draw(row, places)),
+                strip,
+            )
+        )
     return scene
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from embmem.errors import InputError
 from embmem.maps.streets import StreetMap
 from embmem.policies.street.agent import StreetAgent
@@ -78,8 +76,3 @@ class FollowInstructions:
                 rows.append({"agent": name, "task": self.name, "session": index, "episode": i, **row})
                 on_row(rows[-1])
         return rows
-
-
-def shuffled(episodes: tuple[StreetEpisode, ...], rng: np.random.Generator) -> list[StreetEpisode]:
-    """The episodes in an order of their own."""
-    return [episodes[i] for i in rng.permutation(len(episodes))]

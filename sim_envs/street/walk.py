@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from embmem.maps.streets import Pose, StreetAction, StreetMap, move, validated
+from embmem.maps.streets.graph import JUNCTION
 from embmem.policies.street.agent import Sighting, StreetAgent, StreetInstruction, StreetView
 from embmem.sim_envs.metrics.street import orar, velma
 from embmem.sim_envs.rollout import Clock
@@ -21,6 +24,7 @@ class Rules:
     """What ends an episode."""
 
     max_steps: int = 55  # free steps included
+    n_shoves: int = 0  # junctions at which somebody is pushed into another street
 
 
 def walk(
@@ -31,6 +35,7 @@ def walk(
     *,
     sense: Sense | None = None,
     landmarks: tuple[tuple[str, Any], ...] = (),
+    shoves: np.random.Generator | None = None,
 ) -> dict[str, Any]:
     """The row of an episode, without the names of agent and session.
 
@@ -41,6 +46,7 @@ def walk(
         rules: what ends it.
         sense: what is seen from a pose; nothing by default.
         landmarks: phrases of the instruction with their embeddings, for agents that can see.
+        shoves: draws where one is pushed; needed if the rules push.
     """
     clock = Clock()
     pose, steps = episode.start(streets), 0
@@ -50,7 +56,7 @@ def walk(
         path += [pose.place] * (pose.place != path[-1])
     with clock.time("plan"):
         agent.begin(StreetInstruction(episode.text, streets, pose, landmarks), episode.route)
-    has_stopped = False
+    has_stopped, n_shoves = False, 0
     while steps < rules.max_steps and not has_stopped:
         with clock.time("observe"):
             view = StreetView(pose, steps, () if sense is None else sense(pose))
@@ -58,7 +64,10 @@ def walk(
             action = validated(streets, pose.place, agent.act(view))
         has_stopped = action is StreetAction.STOP
         steps += 1
-        pose = move(streets, pose, action)
+        before, pose = pose, move(streets, pose, action)
+        if shoves is not None and n_shoves < rules.n_shoves and pose.place != before.place:
+            pushed = _shoved(streets, before, pose, shoves)
+            n_shoves, pose = n_shoves + (pushed != pose), pushed
         path += [pose.place] * (pose.place != path[-1])
     with clock.time("referee"):
         scores = measure(streets, path, episode)
@@ -68,11 +77,21 @@ def walk(
         "id": episode.id,
         "steps": steps,
         "stopped": has_stopped,
+        "shoves": n_shoves,
         **scores,
         "trajectory": _points(streets, path),
         "gold": _points(streets, episode.route),
         "seconds": clock.seconds,
     }
+
+
+def _shoved(streets: StreetMap, before: Pose, pose: Pose, rng: np.random.Generator) -> Pose:
+    """Where one ends that leaves a junction and is pushed into a street that it neither wants nor came by."""
+    exits = [(h, end) for h, end in streets.exits(before.place) if end not in (pose.place, before.previous)]
+    if streets.n_exits[before.place] < JUNCTION or not exits:
+        return pose
+    heading, end = exits[int(rng.integers(len(exits)))]
+    return Pose(end, heading, before.place)
 
 
 def measure(streets: StreetMap, path: list[int], episode: StreetEpisode) -> dict[str, Any]:
