@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embmem.policies.actions import Ask, Go, Outcome, Pick, Sight, Step, StepPlanner, Stop
+from embmem.policies.actions import Ask, Go, Outcome, Pick, Sight, Step, StepPlanner, Stop, WhereIs
 from embmem.policies.household.memory import NOWHERE, HouseholdMemory, Recollection, fits, is_called
 from embmem.policies.household.parse import If, Move, Routine, Spot, Thing, noun_phrases, parse
 from embmem.policies.household.planner import RulePlanner
+from embmem.policies.world_state import WorldState
 from embmem.sim_envs.house import make_house
 from embmem.sim_envs.household import wording
 from embmem.sim_envs.household.days import MAX_ACTIONS, Day, Omniscient, plan_day, run_chore
-from embmem.sim_envs.household.task import HouseholdTask
+from embmem.sim_envs.household.task import HouseholdPlanner, HouseholdTask
 from embmem.sim_envs.household.tasks import LEVELS
 from embmem.sim_envs.tasks.own_world import OwnWorld
 
@@ -253,3 +254,32 @@ def test_two_hands_walk_less() -> None:
         metres[hands] = sum(chore.metres for chore in day.chores)
         assert isinstance(Omniscient(day.world, day.chores[0].assignment, day.tellings), Recollection)
     assert metres[2] <= metres[1]
+
+
+def test_a_language_model_is_told_what_the_memory_holds(days: dict[str, Day]) -> None:
+    """The prompt names the place of the thing as data, and rules do the task where no model answers."""
+    pytest.importorskip("openai")
+    from embmem.policies.household.language import HouseholdLanguagePlanner
+    from embmem.policies.household.tools import HouseholdTools
+    from embmem.policies.language.client import ChatModel
+    from embmem.policies.language.tools import Tools
+
+    model = ChatModel("none", base_url="http://127.0.0.1:9/v1", api_key_env=None, retries=0, timeout=2.0)
+    planner = HouseholdLanguagePlanner(model, MEMORIES["both"])
+    assert isinstance(planner, HouseholdPlanner)
+    day = days["single"]
+    planner.reset(day.world.places.rooms)
+    planner.watch(day.sights, [(each.key, each.telling) for each in day.tellings])
+    tools = HouseholdTools(lambda: planner.memory, lambda: planner.rules.rooms)
+    assert isinstance(tools, Tools)
+    assert set(day.world.places.rooms) <= set(tools.places())
+    thing = day.chores[0].assignment.goals[0].thing
+    answer = tools.answer(WhereIs(thing), WorldState())
+    assert answer is not None
+    assert answer.ok
+    assert thing in answer.reason
+    assert tools.answer(Go("kitchen_1"), WorldState()) is None
+    assert thing in tools.remember(day.chores[0].assignment.text, 400)
+    assert [run_chore(day.world, chore, planner)["success"] for chore in day.chores] == [True] * len(day.chores)
+    assert {decision.by for decision in planner.planner.decisions} == {"rules"}
+    assert planner.memory.n_tokens > 0

@@ -106,16 +106,20 @@ class HouseholdMemory:
 
     def where(self, words: Sequence[str]) -> list[Guess]:
         """The newest place of each thing that fits; of two memories the short-term one is right."""
-        found: list[Guess] = []
+        hits = self.things(words)
+        self._charge(hits)
+        found = [Guess(str(h.entity), h.record.place or NOWHERE, h.stamp) for h in hits if h.record is not None]
+        here = [guess for guess in found if guess.receptacle != NOWHERE]
+        return sorted(here, key=lambda guess: (-guess.stamp, guess.thing))
+
+    def things(self, words: Sequence[str]) -> list[Hit]:
+        """What is remembered of the things that the words call for, NOWHERE included."""
         hits: list[Hit] = []
         for thing in [guess.thing for guess in self._known() if is_called(guess.thing, words)]:
             entry = None if self.short is None else self.short.get(thing)  # counts as a read
             record = self._from_facts(thing) if entry is None else entry.record
             hits.append(Hit(1.0, "name", "household", record.t_event, entity=thing, record=record))
-            found.append(Guess(thing, record.place or NOWHERE, record.t_event))
-        self._charge(hits)
-        here = [guess for guess in found if guess.receptacle != NOWHERE]
-        return sorted(here, key=lambda guess: (-guess.stamp, guess.thing))
+        return hits
 
     def receptacles(self) -> dict[str, str]:
         """Those of the tour, and those that a thing of the short-term memory was seen on."""
@@ -133,11 +137,13 @@ class HouseholdMemory:
 
     def told(self, phrase: str) -> list[str]:
         """The three tellings that fit best."""
-        if self._told is None:
-            return []
-        hits = self._told.recall_parts([phrase], home=HOME, k=3)
+        hits = self.tellings(phrase)
         self._charge(hits)
         return [hit.record.text for hit in hits if hit.record is not None]
+
+    def tellings(self, phrase: str) -> list[Hit]:
+        """What somebody told that the phrase may refer to."""
+        return [] if self._told is None else self._told.recall_parts([phrase], home=HOME, k=3)
 
     def _charge(self, hits: list[Hit]) -> None:
         if hits:

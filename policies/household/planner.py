@@ -45,6 +45,7 @@ class RulePlanner:
             hands: things that can be carried at a time.
         """
         self._make_memory, self.hands = make_memory, hands
+        self.memory: Recollection
         self.reset(())
 
     def reset(self, rooms: Sequence[str], rng: np.random.Generator | None = None) -> None:

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from embmem.policies.household.planner import RulePlanner
+import numpy as np
+
+from embmem.policies.actions import Outcome, Sight, Step
+from embmem.policies.household.memory import Recollection
 from embmem.sim_envs.house import make_house
 from embmem.sim_envs.household.days import plan_day, run_chore
 from embmem.sim_envs.household.tasks import LEVELS
 from embmem.sim_envs.sessions import AGENT, PLAN, stream
 from embmem.sim_envs.tasks.task import house_seed
+
+
+@runtime_checkable
+class HouseholdPlanner(Protocol):
+    """A `StepPlanner` that arrives in a home and is shown it, such as `RulePlanner`."""
+
+    @property
+    def memory(self) -> Recollection:
+        """What it remembers; its tokens are counted."""
+
+    def reset(self, rooms: Sequence[str], rng: np.random.Generator | None = None) -> None:
+        """Arrive in a home with these rooms: forget everything."""
+
+    def watch(self, sights: Sequence[Sight], tellings: Sequence[tuple[str, str]]) -> None:
+        """A tour of the home, and what its people tell meanwhile."""
+
+    def begin(self, instruction: str) -> None:
+        """Take a task."""
+
+    def next(self) -> Step:
+        """The step to do now."""
+
+    def notice(self, step: Step, outcome: Outcome) -> None:
+        """What came of a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +60,7 @@ class HouseholdTask:
 
     def play(
         self,
-        agents: Mapping[str, RulePlanner],
+        agents: Mapping[str, HouseholdPlanner],
         *,
         seed: int,
         index: int,

@@ -198,9 +198,10 @@ class Drawer:
         return Assignment("complex", "back", text, (goal,), origins={thing: before[thing]})
 
     def personal(self, tellings: tuple[Personal, ...]) -> Assignment:
-        """Something that was told: one thing of somebody's own, a routine, or two such requests."""
+        """Something that was told: one thing of somebody's own, a routine that is due, or two such requests."""
         n = 2 if self.rng.random() < 0.3 else 1
-        chosen = [tellings[int(i)] for i in self.rng.permutation(len(tellings))[:n]]
+        due = [each for each in tellings if not (each.goals and all(goal.holds(self.world.on) for goal in each.goals))]
+        chosen = [due[int(i)] for i in self.rng.permutation(len(due))[:n]]
         texts: list[str] = []
         goals: list[Goal] = []
         for each in chosen:
