@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from chat_server import chat_server
 
+from embmem.policies.household.language import HouseholdLanguagePlanner
 from embmem.policies.household.memory import HouseholdMemory
 from embmem.policies.language.client import ChatModel
-from embmem.policies.language.household import HouseholdLanguagePlanner
-from embmem.policies.language.planner import LanguagePlanner, Limits
+from embmem.policies.language.planner import Limits
 from embmem.sim_envs.house import make_house
 from embmem.sim_envs.household.days import plan_day, run_chore
 from embmem.sim_envs.metrics.statistics import Interval, bootstrap_mean
@@ -41,10 +41,8 @@ def run_level(level: str, *, seeds: range, n_tasks: int, n_rooms: int = 6) -> di
             day = plan_day(make_house(seed, n_rooms), level, n_tasks, np.random.default_rng(seed))
             for name, (short_term, long_term) in MEMORIES.items():
                 chat = ChatModel("scripted", base_url=url, api_key_env=None)
-                planner = HouseholdLanguagePlanner(
-                    partial(HouseholdMemory, short_term=short_term, long_term=long_term),
-                    partial(LanguagePlanner, chat, limits=Limits(budget_tokens=5000)),
-                )
+                memory = partial(HouseholdMemory, short_term=short_term, long_term=long_term)
+                planner = HouseholdLanguagePlanner(chat, memory, limits=Limits(budget_tokens=5000))
                 planner.reset(day.world.places.rooms)
                 planner.watch(day.sights, [(each.key, each.telling) for each in day.tellings])
                 for chore in day.chores:

@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from chat_server import asked, chat_server
 from hostile_answers import ORDERS, hostile_answers
-from memento_traces import read_traces, traces_file
+from memento_traces import traces_file
 from test_world_state import replay
 from tiny_home import ROOMS, THINGS, TidyRules, TinyHome
 
@@ -48,6 +48,7 @@ from embmem.policies.language.cache import ResponseCache
 from embmem.policies.language.checks import problem
 from embmem.policies.language.client import ChatModel
 from embmem.policies.language.planner import LanguagePlanner, Limits
+from embmem.sim_envs.memento.traces import read_traces
 from embmem.sim_envs.metrics.statistics import bootstrap_mean
 
 TIMEOUT = 0.5  # [s]
@@ -123,7 +124,7 @@ def world_state() -> dict[str, float] | None:
     path = traces_file()
     if path is None:
         return None
-    counts = [replay(trace) for trace in read_traces(path).values()]
+    counts = [replay(trace) for trace in read_traces(path)]
     changed, right, same, kept = (sum(column) for column in zip(*counts, strict=True))
     return {"changed": changed, "right": right / changed, "same": same, "kept": kept / same}
 

@@ -8,6 +8,7 @@ told; references to earlier tasks it cannot resolve, and leaves them.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from embmem.policies.household.memory import fits, in_room, is_called
 from embmem.policies.household.parse import If, Move, Routine, Spot, Thing, noun_phrases, parse
 
 _TASK = "The task, in the words of the person who gave it: "
+_THING = re.compile(r'^\[.*?\] kind "thing"; what \["([^"]+)"\]; place "([^"]+)"')
+_TOLD = re.compile(r'^\[.*?\] kind "told".*; text ("(?:[^"\\]|\\.)*")$')
 Calls = list[dict[str, str]]
 
 
@@ -49,6 +52,10 @@ def read(prompt: str) -> Shown:
             shown.task = json.loads(line[len(_TASK) :])
         elif line.startswith("{"):
             _take(shown, json.loads(line))
+        elif match := _THING.match(line):
+            shown.guesses.append((match[1], match[2]))
+        elif match := _TOLD.match(line):
+            shown.told.append(json.loads(match[1]))
     return shown
 
 
@@ -66,14 +73,10 @@ def _take(shown: Shown, fact: dict[str, Any]) -> None:
         shown.on |= {named(thing): fact["receptacle"] for thing in fact["holds"]}
         if "door" in fact:
             shown.doors[fact["receptacle"]] = fact["door"]
+    elif "place" in fact and "room" in fact:
+        shown.known[fact["place"]] = fact["room"]
     elif "place" in fact:
         shown.places.append(fact["place"])
-    elif "was_on" in fact:
-        shown.guesses.append((fact["thing"], fact["was_on"]))
-    elif "there_is" in fact:
-        shown.known[fact["there_is"]] = fact["room"]
-    elif "told" in fact:
-        shown.told.append(fact["told"])
     elif str(fact.get("step", "")).startswith("pick(") and fact["worked"]:
         shown.moved.append(fact["step"][5:-1])
 

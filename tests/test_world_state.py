@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from memento_traces import HELD, TraceStep, read_traces, sight_of, traces_file
+from memento_traces import in_grammar, sight_of, traces_file
 
 from embmem.policies.actions import Close, Go, Look, Open, Outcome, Pick, Place, Recall, Sight, Step, Stop
 from embmem.policies.world_state import WorldState, contents, describe, outermost, see, write
+from embmem.sim_envs.memento.traces import Place as Spot
+from embmem.sim_envs.memento.traces import Trace, read_traces
 
 ROOMS = ("kitchen", "hall")
 RECEPTACLES = ("table", "shelf", "fridge")
@@ -87,28 +89,25 @@ def test_a_state_that_goes_round_in_circles_has_no_room() -> None:
     assert outermost(WorldState(inside={"a": "b", "b": "a"}), "a") is None
 
 
-def replay(trace: list[TraceStep]) -> tuple[int, int, int, int]:
+def replay(trace: Trace) -> tuple[int, int, int, int]:
     """(changed, of them as written, unchanged, of them as written): on or in what each object is.
 
-    Of the listings only objects that were never listed before are read. Rooms are not judged: a trace seldom says in
+    Of the lists only objects that were never listed before are read. Rooms are not judged: a trace seldom says in
     which room a receptacle is before something lies on it.
     """
-    state, before = WorldState(), dict[str, str]()
+    state, before = WorldState(), dict[str, Spot]()
     n_changed = n_right = n_same = n_kept = 0
-    for item in trace:
-        state = write(state, item.step, item.outcome)
-        for name, where in item.listed.items():
+    for item in trace.steps:
+        state = write(state, *in_grammar(item))
+        for name, spot in item.objects.items():
             if name in before:
-                written = HELD if name in state.held else state.inside.get(name)
-                is_right = written == where.split(" in ")[0]
-                if before[name] != where:
+                is_right = name in state.held if spot.is_held else state.inside.get(name) == spot.furniture
+                if before[name] != spot:
                     n_changed, n_right = n_changed + 1, n_right + is_right
                 else:
                     n_same, n_kept = n_same + 1, n_kept + is_right
-        if item.listed:
-            new = {name for name in item.listed if name not in before and item.listed[name] != HELD}
-            state = see(state, sight_of(item.listed, new))
-            before = item.listed
+        state = see(state, sight_of({name: spot for name, spot in item.objects.items() if name not in before}))
+        before = item.objects or before
     return n_changed, n_right, n_same, n_kept
 
 
@@ -116,9 +115,9 @@ def replay(trace: list[TraceStep]) -> tuple[int, int, int, int]:
 def test_the_writer_predicts_what_the_traces_of_memento_list() -> None:
     path = traces_file()
     assert path is not None
-    counts = [replay(trace) for trace in read_traces(path).values()]
-    n_changed, n_right, n_same, n_kept = (sum(column) for column in zip(*counts, strict=True))
-    assert len(counts) == 201
+    traces = read_traces(path)
+    n_changed, n_right, n_same, n_kept = (sum(column) for column in zip(*map(replay, traces), strict=True))
+    assert len(traces) == 201
     assert n_changed == 952  # 948 to a reader that misses the calls of one trace, which end with blanks
     assert n_right >= 0.99 * n_changed  # five fall to the floor
     assert n_kept >= 0.99 * n_same
