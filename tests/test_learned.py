@@ -14,6 +14,7 @@ fabrics = pytest.importorskip("lightning_fabric")
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from rich.console import Console  # noqa: E402
 from safetensors.numpy import load, save  # noqa: E402
 
 from embmem.errors import FileVersionError, InputError  # noqa: E402
@@ -22,6 +23,7 @@ from embmem.policies.learned.imitation import Imitation, draw_actions, evaluate,
 from embmem.policies.learned.networks import MEMORIES, PolicyNetwork, Shape, as_inputs, build  # noqa: E402
 from embmem.policies.learned.reinforcement import ProximalPolicy, advantages  # noqa: E402
 from embmem.policies.learned.tokens import Spec, Tokens  # noqa: E402
+from embmem.policies.learned.training import run_training  # noqa: E402
 from embmem.sim_envs.maze import ImageGoalWorld, MazeWorld  # noqa: E402
 
 SPEC = MazeWorld(1).spec
@@ -220,3 +222,16 @@ def test_shipped_policies_load_and_say_how_they_were_made(path: Path) -> None:
     assert {"seed", "train", "cpu_seconds", "metrics"} <= made_by.keys()
     assert made_by["train"]["shape"]["memory"] == network.shape.memory
     assert path.stat().st_size < 1 << 18
+
+
+def test_a_small_policy_trained_again_is_as_good_as_the_shipped_one(tmp_path: Path) -> None:
+    shipped, made_by = load_policy(SHIPPED / "errands_small-attention-0.safetensors")
+    config = {**made_by, "out": str(tmp_path / "again.safetensors"), "log": None, "overwrite": False}
+    run_training(config=config, console=Console(quiet=True))
+    again, told = load_policy(tmp_path / "again.safetensors")
+    assert told["train"] == made_by["train"]
+    settings_of_world = {name: value for name, value in made_by["train"]["world"].items() if name != "_target_"}
+    world = MazeWorld(**{**settings_of_world, "n": 256})
+    success = [evaluate(net, world, np.random.default_rng([9, 9]))["success"].mean() for net in (shipped, again)]
+    assert success[0] > 0.7
+    assert abs(success[0] - success[1]) < 0.1

@@ -143,7 +143,9 @@ def test_instructions_fit_and_the_words_kept_for_the_test_are_known() -> None:
     assert (world.spec.encode(["find the zebra"])[0, :3] != 0).all()
 
 
-@pytest.mark.parametrize("wrong", [{"n": 0}, {"n_landmarks": 1}, {"tour": 0}, {"loops": 2.0}, {"size": 1}])
+@pytest.mark.parametrize(
+    "wrong", [{"n": 0}, {"n_landmarks": 1}, {"tour": 0}, {"loops": 2.0}, {"kinds": ["fly"]}, {"size": 1}]
+)
 def test_worlds_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="need"):
         MazeWorld(**{"n": 2, **wrong}).reset(np.random.default_rng(0))  # type: ignore[arg-type]

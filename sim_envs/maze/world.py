@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -41,12 +43,16 @@ class MazeWorld:
         steps: int = 20,
         with_ways: bool = True,
         is_held_out: bool = False,
+        kinds: Sequence[str] = KINDS,
     ) -> None:
         if not 2 <= n_landmarks <= min(len(LANDMARKS), size) or min(n, view, tour, steps) < 1:
             raise ValueError(
                 f"need n, view, tour, steps >= 1 and 2 to {min(len(LANDMARKS), size)} landmarks, "
                 f"got {n=}, {view=}, {tour=}, {steps=}, {n_landmarks=}"
             )
+        if not kinds or set(kinds) - set(KINDS):
+            raise ValueError(f"need kinds of errands out of {KINDS}, got {list(kinds)}")
+        self._drawn = np.array([KINDS.index(kind) for kind in kinds])
         self.n, self.n_steps = n, tour + steps
         self.size, self.n_landmarks, self.view, self.loops = size, n_landmarks, view, loops
         self.tour, self.with_ways, self.is_held_out = tour, with_ways, is_held_out
@@ -126,7 +132,7 @@ class MazeWorld:
         when = first[self._rows[:, None], self._landmarks]
         earliest = when.argmin(axis=1)
         is_one = (when == when.min(axis=1, keepdims=True)).sum(axis=1) == 1
-        kinds = rng.integers(len(KINDS), size=n)
+        kinds = self._drawn[rng.integers(len(self._drawn), size=n)]
         self._kinds = np.where((kinds == KINDS.index("first")) & ~is_one, KINDS.index("named"), kinds)
         a = np.where(self._kinds == KINDS.index("first"), earliest, 0)
         goal_a, goal_b = self._landmarks[self._rows, a], self._landmarks[:, 1]

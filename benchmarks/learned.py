@@ -1,0 +1,210 @@
+"""Learned policies with and without memory, of equal size, on errands and pictures in mazes that nobody trained on.
+
+    python benchmarks/learned.py [--quick] [--retrain] [--checkpoints FOLDER] [--json FILE]
+
+Evaluates the shipped policies, or those of a folder that `embmem train` has filled: `<task>-<memory>-<seed>` of as many
+seeds as there are. All policies of a task meet the same episodes. `hidden` are the errands whose first goal is not in
+view when they are given: where memory matters; in `visible` it should not. An interval is 95 % bootstrap over seeds and
+episodes: seeds are drawn, and within each its episodes; a difference is paired by seed and episode. CPU
+minutes are of the training, told by the file. `--retrain` trains the first seed of each kind again by the settings in
+its file, and compares what comes out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from embmem.policies.learned.checkpoints import SHIPPED, load_policy
+from embmem.policies.learned.imitation import evaluate
+from embmem.policies.learned.networks import MEMORIES
+from embmem.policies.learned.tokens import TokenWorld
+from embmem.policies.learned.training import run_training
+from embmem.sim_envs.maze import ImageGoalWorld, MazeWorld
+from embmem.sim_envs.maze.instructions import KINDS
+
+EPISODES, QUICK = 1024, 128  # a policy
+TEST_SEED = [1 << 31, 6]  # no training has such a generator
+N_RESAMPLES = 2000
+
+
+def worlds(n: int) -> dict[str, tuple[str, TokenWorld]]:
+    """Name of each test: the task of its policies, its world."""
+    return {
+        "errands": ("errands", MazeWorld(n)),
+        "errands in new words": ("errands", MazeWorld(n, is_held_out=True)),
+        "errands in larger mazes": ("errands", MazeWorld(n, size=8, tour=32, steps=32)),
+        "errands, ways taken away": ("errands", MazeWorld(n, with_ways=False)),
+        "pictures": ("image_goal", ImageGoalWorld(n)),
+    }
+
+
+def policies(folder: Path, task: str) -> dict[str, dict[int, Path]]:
+    """The files of a task by memory and seed, of the seeds that all kinds of memory have."""
+    found = {
+        memory: {
+            int(path.stem.rsplit("-", 1)[1]): path for path in sorted(folder.glob(f"{task}-{memory}-*.safetensors"))
+        }
+        for memory in MEMORIES
+    }
+    common = set.intersection(*(set(seeds) for seeds in found.values()))
+    return {memory: {seed: seeds[seed] for seed in sorted(common)} for memory, seeds in found.items()}
+
+
+def interval(values: np.ndarray, mask: np.ndarray) -> list[float]:
+    """Mean, low and high of values (s, n) where `mask` (n,), seeds and episodes drawn anew."""
+    rng, values = np.random.default_rng(0), values[:, mask]
+    n_seeds, n = len(values), values.shape[1]
+    means = []
+    for _ in range(N_RESAMPLES):
+        rows = rng.integers(n_seeds, size=n_seeds)
+        means.append(values[rows[:, None], rng.integers(n, size=(n_seeds, n))].mean())
+    low, high = np.percentile(means, [2.5, 97.5])
+    return [float(values.mean()), float(low), float(high)]
+
+
+def measure(files: dict[str, dict[int, Path]], world: TokenWorld) -> dict[str, dict[str, np.ndarray]]:
+    """Scores (s, n) of every kind of policy on the same episodes."""
+    result = {}
+    for memory, seeds in files.items():
+        networks = [load_policy(path)[0] for path in seeds.values()]
+        scores = [evaluate(network, world, np.random.default_rng(TEST_SEED)) for network in networks]
+        result[memory] = {name: np.stack([score[name] for score in scores]) for name in scores[0]}
+    return result
+
+
+def teacher(world: TokenWorld) -> np.ndarray:
+    """(n,) success of the teacher on these episodes."""
+    world.reset(np.random.default_rng(TEST_SEED))
+    for _ in range(world.n_steps):
+        world.step(world.expert().argmax(axis=1))
+    return np.asarray(world.scores()["success"])
+
+
+def rows_of(name: str, scores: dict[str, dict[str, np.ndarray]], best: np.ndarray) -> list[dict[str, Any]]:
+    """The rows of one test: each split, and attention against the others on it."""
+    ours = scores["attention"]
+    everything = np.ones(len(best), np.bool_)
+    hidden = ours["hidden"][0] > 0 if "hidden" in ours else everything
+    splits = {"hidden": hidden, "visible": ~hidden} if "hidden" in ours else {"all": everything}
+    rows = []
+    for split, mask in splits.items():
+        mean = {memory: interval(values["success"], mask) for memory, values in scores.items()}
+        for peer in ("recurrent", "none"):
+            gain = interval(ours["success"] - scores[peer]["success"], mask)
+            is_goal = split != "visible" and name != "errands, ways taken away"
+            rows.append({
+                "name": f"{name}, {split}: success", "ours": mean["attention"][0], "interval": mean["attention"][1:],
+                "peer": mean[peer][0], "peer_interval": mean[peer][1:], "peer_name": peer,
+                "ratio": mean["attention"][0] / mean[peer][0] if mean[peer][0] else None, "difference": gain,
+                "goal": "difference > 0" if is_goal else "none", "met": gain[1] > 0 if is_goal else True,
+                "teacher": float(best[mask].mean()), "seeds": len(ours["success"]), "episodes": int(mask.sum()),
+            })  # fmt: skip
+    return rows
+
+
+def by_kind(name: str, scores: dict[str, dict[str, np.ndarray]], console: Console) -> None:
+    """A table of the errands by kind, hidden goals only."""
+    table = Table("errand", *(f"{memory}" for memory in scores), title=f"{name}, hidden, by kind")
+    for k, kind in enumerate(KINDS):
+        told = []
+        for values in scores.values():
+            mask = (values["kind"][0] == k) & (values["hidden"][0] > 0)
+            told.append("{:.3f} ({:.3f} - {:.3f})".format(*interval(values["success"], mask)))
+        table.add_row(kind, *told)
+    console.print(table)
+
+
+def costs(files: dict[str, dict[int, Path]], task: str) -> list[dict[str, Any]]:
+    """CPU minutes of training and size of every kind of policy."""
+    rows = []
+    for memory, seeds in files.items():
+        loaded = [load_policy(path) for path in seeds.values()]
+        minutes = float(np.mean([made_by["cpu_seconds"] for _, made_by in loaded])) / 60.0
+        size = float(loaded[0][0].n_parameters())
+        rows += [
+            {"name": f"{task}, {memory}: CPU minutes of training", "ours": minutes, "peer": None, "peer_name": "none",
+             "ratio": None, "goal": "<= 5", "met": minutes <= 5.0},
+            {"name": f"{task}, {memory}: parameters", "ours": size, "peer": None, "peer_name": "none", "ratio": None,
+             "goal": "none", "met": True},
+        ]  # fmt: skip
+    return rows
+
+
+def retrained(
+    files: dict[str, dict[int, Path]], task: str, world: TokenWorld, console: Console
+) -> list[dict[str, Any]]:
+    """The first seed of each kind of policy, trained again as its file says, beside what the file holds."""
+    rows = []
+    for memory, seeds in files.items():
+        old, made_by = load_policy(next(iter(seeds.values())))
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "again.safetensors"
+            run_training(config={**made_by, "out": str(out), "log": None, "overwrite": False}, console=console)
+            new, _ = load_policy(out)
+        success = [evaluate(net, world, np.random.default_rng(TEST_SEED))["success"][None] for net in (new, old)]
+        gain = interval(success[0] - success[1], np.ones(world.n, np.bool_))
+        is_equal = all(torch.equal(a, b) for a, b in zip(new.parameters(), old.parameters(), strict=True))
+        rows.append({
+            "name": f"{task}, {memory}: success of the first seed, trained again", "ours": float(success[0].mean()),
+            "peer": float(success[1].mean()), "peer_name": "shipped", "ratio": None, "difference": gain,
+            "goal": "|difference| <= 0.05", "met": abs(gain[0]) <= 0.05, "bit_equal": is_equal,
+        })  # fmt: skip
+    return rows
+
+
+def show(rows: list[dict[str, Any]], console: Console) -> None:
+    """The rows as a table."""
+    table = Table("test", "attention", "peer", "", "difference", "teacher", "met")
+    for row in rows:
+        if "interval" not in row:
+            table.add_row(row["name"], f"{row['ours']:.3g}", "", "", "", "", "yes" if row["met"] else "NO")
+            continue
+        spans = [[row[key], *row[span]] for key, span in (("ours", "interval"), ("peer", "peer_interval"))]
+        ours, peer, gain = ("{:.3f} ({:.3f} - {:.3f})".format(*span) for span in (*spans, row["difference"]))
+        table.add_row(
+            row["name"], ours, peer, row["peer_name"], gain, f"{row['teacher']:.3f}", "yes" if row["met"] else "NO"
+        )
+    console.print(table)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} episodes a policy, not {EPISODES}")
+    parser.add_argument(
+        "--checkpoints", type=Path, default=SHIPPED, help="folder of policies; default: the shipped ones"
+    )
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    console, rows = Console(), []
+    tests = worlds(QUICK if arguments.quick else EPISODES)
+    for name, (task, world) in tests.items():
+        files = policies(arguments.checkpoints, task)
+        if not files["attention"]:
+            console.print(f"{name}: no seed of which every kind of policy is in {arguments.checkpoints}")
+            continue
+        scores = measure(files, world)
+        rows += rows_of(name, scores, teacher(world))
+        if name == "errands":
+            by_kind(name, scores, console)
+        if name in ("errands", "pictures"):
+            rows += costs(files, task)
+            if arguments.retrain:
+                rows += retrained(files, task, world, console)
+    show(rows, console)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
