@@ -43,6 +43,9 @@ class _Server(ThreadingHTTPServer):
         self.log = Path(f"{script}.log")
         self.turn, self.lock = 0, threading.Lock()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asked has gone, which is no fault of the server."""
+
     def take(self, request: dict[str, Any]) -> dict[str, Any]:
         with self.lock, self.log.open("a", encoding="utf-8") as log:
             log.write(json.dumps(request) + "\n")
