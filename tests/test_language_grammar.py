@@ -31,7 +31,7 @@ def written(thought: str, steps: list[Step]) -> str:
     return json.dumps({"thought": thought, "steps": [{"action": verb(type(s))} | asdict(s) for s in steps]})
 
 
-@given(plans(), st.sampled_from(["{}", "Sure! ```json\n{}\n``` Good luck.", "<think>no braces</think> {}"]))
+@given(plans(), st.sampled_from(["{}", "Sure! ```json\n{}\n``` Good luck.", '<think>{"a": 1} or?</think> {}']))
 def test_what_is_written_is_read(drawn: tuple[str, list[tuple[int, list[str]]]], around: str) -> None:
     thought, parts = drawn
     steps = [STEPS[kind](*values) for kind, values in parts]

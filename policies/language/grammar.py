@@ -6,6 +6,7 @@ The schema is made from the dataclasses of `embmem.policies.actions`, so there i
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -20,6 +21,7 @@ MAX_THOUGHT = 1000
 MAX_STEPS = 8
 MAX_NAME = 120  # characters of a name
 MAX_WORDS = 400  # characters of free text
+_THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)  # as models write that reason
 _FREE_TEXT = ("text", "question", "reason")  # fields that hold words, not names
 _BRIEF = 160  # characters of an error that goes back to the model
 
@@ -43,11 +45,12 @@ def schema() -> dict[str, Any]:
 
 
 def parse(answer: str) -> Plan:
-    """The plan in an answer: JSON, bare or in a text around it.
+    """The plan in an answer: JSON, bare or in a text around it; what a model thinks aloud before it does not count.
 
     Raises:
         GrammarError: if there is none, or more than one.
     """
+    answer = _THOUGHTS.sub("", answer)
     if len(answer) > MAX_ANSWER:
         raise GrammarError(f"the answer has more than {MAX_ANSWER} characters")
     pydantic = import_extra("pydantic", "llm")
