@@ -8,7 +8,7 @@ are 95 % bootstraps over days; differences are paired by task. SPL is against th
 **MEMENTO**: questions about its gold traces by memory; joint-memory requests by way of retrieval. How rankings are
 fused was chosen on single-memory requests that are part of no joint one, see `memento_development`. MEMENTO's files
 must lie below `$EMBMEM_DATA_DIR` (default ../shared/data); without them that part is left out.
-**Language planner**: `scripted_model.py` stands in for a model and knows nothing but its prompt.
+How a language planner fares with and without these memories: `planners.py`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scripted_model import ScriptedModel
 
-from embmem.policies.household.language import HouseholdLanguagePlanner
 from embmem.policies.household.memory import HouseholdMemory
 from embmem.policies.household.past import answer, answer_from_table
 from embmem.policies.household.planner import RulePlanner
@@ -149,27 +147,6 @@ def capacities(console: Console, days: int, n: int) -> Rows:
     return found
 
 
-def language(console: Console, days: int, n: int) -> Rows:
-    """A scripted language planner on single tasks, whose prompt tells what a memory holds, or nothing."""
-    planners = {
-        name: HouseholdLanguagePlanner(ScriptedModel(), partial(HouseholdMemory, short_term=s, long_term=g))
-        for name, (s, g) in MEMORIES.items()
-        if name in ("neither", "both")
-    }
-    rows = play("single", planners, days, n)
-    table = Table(
-        "memory", "success", "SPL", "actions", "tokens of the model a task", "requests a task", title="scripted"
-    )
-    for name, own in rows.items():
-        usage = planners[name].planner.model.usage
-        cells = [told(interval_of(own, m), 2 if m != "steps" else 1) for m in ("success", "spl", "steps")]
-        table.add_row(name, *cells, f"{usage.tokens / len(own):.0f}", f"{usage.n_calls / len(own):.1f}")
-    console.print(table)
-    return [
-        _of_level("scripted language model", k, own, rows["neither"], m) for k, own in rows.items() for m in MEASURES
-    ]
-
-
 def questions(console: Console, folder: Path) -> Rows:
     """Accuracy of 19 templates over days of three traces, by what is remembered."""
     acquired = read_memento(folder / "memory_acquisition_stage.json.gz")
@@ -280,7 +257,6 @@ def main() -> None:
     days, n = (1, 5) if arguments.quick else (4, 10)
     found += levels(console, days, n)
     found += capacities(console, days, n)
-    found += language(console, 1, n)
     folder = arguments.data / "memento"
     if folder.is_dir():
         found += questions(console, folder)

@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from embmem.agent import Agent
 from embmem.sim_envs.run_folder import Row, RunFolder
 from embmem.sim_envs.sessions import MakeWorld, run_session
 from embmem.sim_envs.strips import Strip
@@ -86,7 +85,7 @@ def make_task(config: Mapping[str, Any]) -> Task | OwnWorld:
     return task
 
 
-def _instantiate(config: Mapping[str, Any]) -> tuple[Task | OwnWorld, dict[str, Agent], MakeWorld | None]:
+def _instantiate(config: Mapping[str, Any]) -> tuple[Task | OwnWorld, dict[str, Any], MakeWorld | None]:
     """The task, the agents by name and the maker of worlds of a configuration; None where the task brings its own."""
     from hydra.utils import instantiate
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embmem.cli.main import main
 from embmem.policies.actions import Ask, Go, Outcome, Pick, Sight, Step, StepPlanner, Stop, WhereIs
 from embmem.policies.household.memory import NOWHERE, HouseholdMemory, Recollection, fits, is_called
 from embmem.policies.household.parse import If, Move, Routine, Spot, Thing, noun_phrases, parse
@@ -283,3 +286,14 @@ def test_a_language_model_is_told_what_the_memory_holds(days: dict[str, Day]) ->
     assert [run_chore(day.world, chore, planner)["success"] for chore in day.chores] == [True] * len(day.chores)
     assert {decision.by for decision in planner.planner.decisions} == {"rules"}
     assert planner.memory.n_tokens > 0
+
+
+def test_the_command_line_evaluates_households(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Task and planners by name; the folder holds rows, summary and report."""
+    monkeypatch.chdir(tmp_path)
+    sizes = ["episodes=2", "task.n_rooms=4", "task.per_session=2", "workers=0", "out=run"]
+    assert main(["eval", "task=household/complex", "agent=[household/neither,household/both]", *sizes]) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["agents"]["both"]["metrics"]["success"]["mean"] == 1.0
+    assert summary["agents"]["neither"]["metrics"]["tokens"]["mean"] == 0.0
+    assert (tmp_path / "run" / "report.html").is_file()
