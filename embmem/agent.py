@@ -36,12 +36,15 @@ class Body:
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """One thing to reach: any instance of `category`, or the point `position`."""
+    """One thing to reach: any instance of `category`, the point `position`, or where `instruction` leads in words."""
 
     category: str | None = None
     position: np.ndarray | None = None  # (3,) [m], map frame
+    instruction: str | None = None
 
     def __str__(self) -> str:
+        if self.instruction is not None:
+            return self.instruction
         if self.category is not None:
             return self.category
         return "nowhere" if self.position is None else f"point {np.round(self.position, 2).tolist()}"

@@ -143,6 +143,7 @@ def _verdict(world: World, episode: Episode, task: Task, trace: Trace) -> dict[s
         "stop_called": trace.stop_called,
         "collisions": trace.collisions,
         "outcome": _outcome(scores, trace),
+        **task.measure(world, episode, path[:, :2], stop_called=trace.stop_called),
         "trajectory": (np.round(path, TRAJECTORY_DECIMALS) + 0.0).tolist(),
     }
 

@@ -49,6 +49,15 @@ METRICS = (
     Metric("orar/ndtw", "nDTW (ORAR)", 100, "%", True),
     Metric("orar/sdtw", "SDTW (ORAR)", 100, "%", True),
     Metric("spd_m", "SPD", 1, "m", False),
+    # Instructions in houses.
+    Metric("vlnce/sr", "SR (VLN-CE)", 100, "%", True),
+    Metric("vlnce/osr", "OSR (VLN-CE)", 100, "%", True),
+    Metric("vlnce/spl", "SPL (VLN-CE)", 100, "%", True),
+    Metric("vlnce/ndtw", "nDTW (VLN-CE)", 100, "%", True),
+    Metric("vlnce/sdtw", "SDTW (VLN-CE)", 100, "%", True),
+    Metric("rooms/sr", "SR (rooms)", 100, "%", True),
+    Metric("rooms/ndtw", "nDTW (rooms)", 100, "%", True),
+    Metric("rooms/cls", "CLS (rooms)", 100, "%", True),
 )
 MAIN = ("success", "spl", "soft_spl", "distance_to_goal", "steps", "velma/spd_hops", "velma/kpa")
 IN_TERMINAL = (
@@ -58,6 +67,7 @@ IN_TERMINAL = (
     "steps",
     "velma/spd_hops",
     "velma/kpa",
+    "vlnce/ndtw",
 )  # what 80 columns hold; the report shows all
 BREAKDOWNS = {
     "moved": "whether the goal has moved since the tour",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from embmem.sim_envs.episodes import Episode, scene_name
 from embmem.sim_envs.house import House, make_house
@@ -76,3 +77,9 @@ class Task:
             EmbmemError: if the house is too small for the rules.
         """
         return Session(index, scene_name(house.seed, self.n_rooms), house)
+
+    def measure(
+        self, world: World, episode: Episode, path: Float[np.ndarray, "n 2"], *, stop_called: bool
+    ) -> dict[str, Any]:
+        """What a row holds beyond the scores that all tasks share, of the positions [m] that the body came through."""
+        return {}

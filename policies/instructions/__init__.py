@@ -1,0 +1,1 @@
+"""Following routes through houses that are told in words."""

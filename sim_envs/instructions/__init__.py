@@ -1,0 +1,1 @@
+"""Routes through houses, told in words from what is truly there."""
