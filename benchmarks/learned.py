@@ -183,10 +183,11 @@ def main() -> None:
     parser.add_argument(
         "--checkpoints", type=Path, default=SHIPPED, help="folder of policies; default: the shipped ones"
     )
+    parser.add_argument("--retrain", action="store_true", help="train the first seeds again")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    console, rows = Console(), []
+    console, rows = Console(width=160), []
     tests = worlds(QUICK if arguments.quick else EPISODES)
     for name, (task, world) in tests.items():
         files = policies(arguments.checkpoints, task)

@@ -114,6 +114,14 @@ def test_tokens_are_what_was_seen_and_where_it_lies() -> None:
         tokens = world.step(world.expert().argmax(axis=1))
 
 
+def test_ways_can_be_kept_from_the_tokens() -> None:
+    worlds = [MazeWorld(8, with_ways=True), MazeWorld(8, with_ways=False)]
+    with_ways, without = (world.reset(np.random.default_rng(0)).features for world in worlds)
+    assert with_ways.shape == without.shape == (8, 7, worlds[0].spec.n_features)
+    is_way = np.isin(np.arange(worlds[0].spec.n_features), np.arange(3, 8))
+    np.testing.assert_array_equal(without, np.where(is_way, np.float32(0.0), with_ways))
+
+
 def test_hidden_means_that_the_goal_is_out_of_view_when_the_errand_is_given() -> None:
     world = MazeWorld(64)
     tokens = world.reset(np.random.default_rng(5))

@@ -76,6 +76,8 @@ def _train(out: Path, config: dict[str, Any], console: Console) -> dict[str, flo
     state_file = out.with_name(f"{out.name}.state{fabric.global_rank}")
     told = fingerprint(config)
     start, spent = resume(state_file, learner, told) if state_file.exists() else (0, 0.0)
+    if (fabric.all_gather(torch.tensor(start)) != start).any():
+        raise InputError(f"the states beside {out} are not of one iteration; remove them to begin anew")
     metrics: dict[str, float] = {}
     with counting(f"training {out.name}", console) as show, _writer(config["log"], start, fabric.global_rank) as log:
         for i in range(start, min(learner.iterations, config["stop_at"] or learner.iterations)):

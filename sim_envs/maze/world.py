@@ -182,7 +182,7 @@ class MazeWorld:
         stood = self._stood[rows, cells]
         now = [away, (steps == 0)[..., None], np.minimum(steps, REACH)[..., None] / REACH, first]
         if not self.with_ways:
-            now[2:] = [now[2], np.zeros_like(now[3]), np.zeros_like(first)]
+            now[2:] = [np.zeros_like(now[2]), np.zeros_like(first)]
         rank = (
             (seen_first[:, :, None] > seen_first[:, None, :]) & is_there[:, None, :] & (cells != cells[:, -1:])[:, None]
         )
