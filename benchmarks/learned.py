@@ -40,6 +40,7 @@ def worlds(n: int) -> dict[str, tuple[str, TokenWorld]]:
     """Name of each test: the task of its policies, its world."""
     return {
         "errands": ("errands", MazeWorld(n)),
+        "errands, longer training": ("errands_long", MazeWorld(n)),
         "errands in new words": ("errands", MazeWorld(n, is_held_out=True)),
         "errands in larger mazes": ("errands", MazeWorld(n, size=8, tour=32, steps=32)),
         "errands, ways taken away": ("errands", MazeWorld(n, with_ways=False)),
@@ -48,15 +49,16 @@ def worlds(n: int) -> dict[str, tuple[str, TokenWorld]]:
 
 
 def policies(folder: Path, task: str) -> dict[str, dict[int, Path]]:
-    """The files of a task by memory and seed, of the seeds that all kinds of memory have."""
+    """The files of a task by memory and seed, of the seeds that all kinds of memory that are there have."""
     found = {
         memory: {
             int(path.stem.rsplit("-", 1)[1]): path for path in sorted(folder.glob(f"{task}-{memory}-*.safetensors"))
         }
         for memory in MEMORIES
     }
-    common = set.intersection(*(set(seeds) for seeds in found.values()))
-    return {memory: {seed: seeds[seed] for seed in sorted(common)} for memory, seeds in found.items()}
+    found = {memory: seeds for memory, seeds in found.items() if seeds}
+    common = set.intersection(*(set(seeds) for seeds in found.values())) if found else set()
+    return {memory: {seed: seeds[seed] for seed in sorted(common)} for memory, seeds in found.items() if common}
 
 
 def interval(values: np.ndarray, mask: np.ndarray) -> list[float]:
@@ -98,7 +100,12 @@ def rows_of(name: str, scores: dict[str, dict[str, np.ndarray]], best: np.ndarra
     rows = []
     for split, mask in splits.items():
         mean = {memory: interval(values["success"], mask) for memory, values in scores.items()}
-        for peer in ("recurrent", "none"):
+        if len(scores) == 1:
+            rows.append({
+                "name": f"{name}, {split}: success", "ours": mean["attention"][0], "interval": mean["attention"][1:],
+                "peer": float(best[mask].mean()), "peer_name": "teacher", "ratio": None, "goal": "none", "met": True,
+            })  # fmt: skip
+        for peer in [memory for memory in scores if memory != "attention"]:
             gain = interval(ours["success"] - scores[peer]["success"], mask)
             is_goal = split != "visible" and name != "errands, ways taken away"
             rows.append({
@@ -165,8 +172,11 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
     """The rows as a table."""
     table = Table("test", "attention", "peer", "", "difference", "teacher", "met")
     for row in rows:
-        if "interval" not in row:
-            table.add_row(row["name"], f"{row['ours']:.3g}", "", "", "", "", "yes" if row["met"] else "NO")
+        if "difference" not in row or "interval" not in row:
+            peer = "" if row["peer"] is None else f"{row['peer']:.3g}"
+            table.add_row(
+                row["name"], f"{row['ours']:.3g}", peer, row["peer_name"], "", "", "yes" if row["met"] else "NO"
+            )
             continue
         spans = [[row[key], *row[span]] for key, span in (("ours", "interval"), ("peer", "peer_interval"))]
         ours, peer, gain = ("{:.3f} ({:.3f} - {:.3f})".format(*span) for span in (*spans, row["difference"]))
@@ -191,14 +201,14 @@ def main() -> None:
     tests = worlds(QUICK if arguments.quick else EPISODES)
     for name, (task, world) in tests.items():
         files = policies(arguments.checkpoints, task)
-        if not files["attention"]:
+        if "attention" not in files:
             console.print(f"{name}: no seed of which every kind of policy is in {arguments.checkpoints}")
             continue
         scores = measure(files, world)
         rows += rows_of(name, scores, teacher(world))
-        if name == "errands":
+        if name in ("errands", "errands, longer training"):
             by_kind(name, scores, console)
-        if name in ("errands", "pictures"):
+        if name in ("errands", "errands, longer training", "pictures"):
             rows += costs(files, task)
             if arguments.retrain:
                 rows += retrained(files, task, world, console)
