@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,21 @@ def test_a_task_begins_the_same_for_everybody(days: dict[str, Day]) -> None:
     first = _rows(days["complex"], "neither")
     _rows(days["complex"], "long")
     assert _rows(days["complex"], "neither") == first
+
+
+def test_what_one_planner_still_holds_is_not_the_next_ones_trouble(days: dict[str, Day]) -> None:
+    """A task that is left with a thing in the hand leaves nothing of it behind."""
+    day = days["single"]
+    first, second = day.chores[:2]
+    thing = next(t for t, where in first.on.items() if where not in day.world.is_open and first.on[t] != second.on[t])
+    day.world.restore(first.on, first.state)
+    for step in (Go(first.on[thing]), Pick(thing)):
+        assert day.world.do(step).ok
+    idle = RulePlanner(MEMORIES["neither"])
+    idle.reset(())
+    run_chore(day.world, replace(second, assignment=replace(second.assignment, text="")), idle)
+    assert day.world.on == second.on
+    assert day.world.held == ()
 
 
 def test_the_same_seed_gives_the_same_day() -> None:

@@ -91,8 +91,7 @@ def run_chore(
     world: Household, chore: Chore, planner: StepPlanner, log: Callable[[Step, Outcome], None] | None = None
 ) -> dict[str, Any]:
     """The row of one task: the planner decides until it stops or its actions are spent; `log` sees every step."""
-    world.on, world.state = dict(chore.on), dict(chore.state)
-    world.is_open = dict.fromkeys(world.is_open, False)
+    world.restore(chore.on, chore.state)
     world.put_body(chore.start)
     planner.begin(chore.assignment.text)
     stopped, questions = False, 0

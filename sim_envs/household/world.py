@@ -6,6 +6,7 @@ be done changes nothing, costs one action and says why, beginning with one of `F
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 import numpy as np
@@ -104,6 +105,11 @@ class Household:
             where = self.places.furniture.get(self._stored.get(obj.id, obj.furniture))
             if where is not None:
                 self.on[self._ids[obj.id]] = where
+        self.is_open = dict.fromkeys(self.is_open, False)
+
+    def restore(self, on: Mapping[str, str], state: Mapping[str, str]) -> None:
+        """Everything lies where `on` says, in these states; hands are empty and doors closed."""
+        self.on, self.state, self._taken_from = dict(on), dict(state), {}
         self.is_open = dict.fromkeys(self.is_open, False)
 
     def put_body(self, place: str) -> None:
