@@ -67,7 +67,7 @@ class Instructions(Task):
         middle = np.array([(goal.x0 + goal.x1) / 2, (goal.y0 + goal.y1) / 2, goal.boxes[:, 2].min()])
         points = np.column_stack([route.ends, np.zeros(len(route.ends))])
         target = Target(Goal(instruction=drawn.words), (Instance(goal.id, middle, points),))
-        info = {"kind": f"{len(route.doors)} doors", "gold": rounded(route.way)}
+        info = {"kind": f"{len(route.doors)} doors", "told_way": rounded(route.way)}
         start = np.append(route.start, 0.0)
         return Episode(self.name, scene, id, start, route.yaw, (target,), route.length, info)
 
@@ -75,7 +75,7 @@ class Instructions(Task):
         self, world: World, episode: Episode, path: Float[np.ndarray, "n 2"], *, stop_called: bool
     ) -> dict[str, Any]:
         """How well the route was followed: metres (VLN-CE) and rooms (R2R)."""
-        gold = np.array(episode.info["gold"])
+        gold = np.array(episode.info["told_way"])
         points = episode.targets[0].view_points()[:, :2]
         left = world.navmesh.distances(path, points)
         scores = route_scores(path, gold, left, shortest=episode.shortest_path, stop_called=stop_called)
