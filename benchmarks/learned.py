@@ -31,7 +31,7 @@ from embmem.policies.learned.training import run_training
 from embmem.sim_envs.maze import ImageGoalWorld, MazeWorld
 from embmem.sim_envs.maze.instructions import KINDS
 
-EPISODES, QUICK = 1024, 128  # a policy
+EPISODES, QUICK = 512, 128  # a policy
 TEST_SEED = [1 << 31, 6]  # no training has such a generator
 N_RESAMPLES = 2000
 
@@ -41,6 +41,7 @@ def worlds(n: int) -> dict[str, tuple[str, TokenWorld]]:
     return {
         "errands": ("errands", MazeWorld(n)),
         "errands, longer training": ("errands_long", MazeWorld(n)),
+        "errands, trained without ways": ("errands_no_ways", MazeWorld(n, with_ways=False)),
         "errands in new words": ("errands", MazeWorld(n, is_held_out=True)),
         "errands in larger mazes": ("errands", MazeWorld(n, size=8, tour=32, steps=32)),
         "errands, ways taken away": ("errands", MazeWorld(n, with_ways=False)),
