@@ -22,7 +22,7 @@ from embmem.policies.search import SearchAgent
 from embmem.records import Hit
 
 _AT_DOOR = 0.4  # [m] from the middle of a door: through it
-_SAME = 0.7  # [m] between a thing in the scene graph and in the object memory
+_SAME = 1.2  # [m] between a thing in the scene graph and in the object memory
 
 
 class GuidedExplorer(Explorer):
@@ -72,7 +72,7 @@ class InstructionAgent(SearchAgent):
         body: Body | None = None,
         enough: float = 0.7,
         pull: float = 8.0,
-        renew: int = 12,
+        renew: int = 20,
         parser: Parser | None = None,
     ) -> None:
         if not 0 <= enough <= 1 or pull < 0 or renew < 1:
@@ -91,6 +91,7 @@ class InstructionAgent(SearchAgent):
         self.steps: tuple[Step, ...] = self._parser.parse(goal.instruction or "")
         self.match: Match | None = None
         self._doors: list[np.ndarray] = []  # (2,) [m] still to come through
+        self._is_under_way = False  # to the first of them
         self._origin: np.ndarray | None = None
         self._gone: list[np.ndarray] = []  # (2,) [m] where the landmark turned out not to be
         self._is_all_seen = False
@@ -122,19 +123,22 @@ class InstructionAgent(SearchAgent):
             return False
         self.match = found
         self._doors = [door.position for door in found.doors]
+        self._is_under_way = False
         self._approach = Approach(self._body)
         return True
 
     def _walk(self, scene: Scene) -> Action | None:
         """Through the doors that are left, then up to the landmark; None where that is hopeless."""
         while self._doors:
-            if np.hypot(*(self._doors[0] - scene.position)) > _AT_DOOR:
+            if not self._is_under_way:
                 self.planner.set_goal(self._doors[0][None], _AT_DOOR)
+                self._is_under_way = True
+            if np.hypot(*(self._doors[0] - scene.position)) > _AT_DOOR:
                 action = self.planner.next_action(scene.position, scene.yaw)
                 if action is not None:
                     return action
             self._doors.pop(0)  # through it, or no way there: perhaps one to the next
-            self._approach = Approach(self._body)
+            self._is_under_way = False
         hit = self._landmark()
         return None if hit is None else self._approach.act(hit, scene, self.planner)
 
