@@ -116,6 +116,7 @@ def attack(n: int, seed: int) -> dict[str, Any]:
             result["done"] += home.on.get(thing) == goal
         result["requests"] = len(asked(requests))
     log.removeHandler(lines)
+    log.setLevel(logging.ERROR)
     return {**result, "slowest": slowest, **{f"by {who}": count for who, count in by_kind.items()}}
 
 
@@ -218,12 +219,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smaller size")
     parser.add_argument("--json", type=Path, help="where the rows are written to")
     arguments = parser.parse_args()
+    logging.getLogger("embmem.policies.language").setLevel(logging.ERROR)
     rows = rows_of(arguments.quick)
     table = Table("", "ours", "95 %", "goal", "met", title="Language planner")
     for r in rows:
         span = "" if r["interval"] is None else f"[{r['interval'][0]:.3f}, {r['interval'][1]:.3f}]"
         goal = "" if r["goal"] is None else f"{r['goal']:g}"
-        table.add_row(r["name"], f"{r['ours']:.4g}", span, goal, {None: "", True: "yes", False: "MISSED"}[r["met"]])
+        table.add_row(
+            r["name"],
+            f"{r['ours']:,.4f}" if r["ours"] < 10 else f"{r['ours']:,.1f}",
+            span,
+            goal,
+            {None: "", True: "yes", False: "MISSED"}[r["met"]],
+        )
     Console().print(table)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
