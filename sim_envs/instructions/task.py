@@ -15,7 +15,7 @@ from embmem.sim_envs.instructions.drawing import ToldRoute, draw_told_route
 from embmem.sim_envs.instructions.scores import room_graph_scores, route_scores
 from embmem.sim_envs.instructions.wording import SPLITS, Split
 from embmem.sim_envs.tasks.goals import require
-from embmem.sim_envs.tasks.task import Session, Task
+from embmem.sim_envs.tasks.task import Session, Task, Tour
 from embmem.sim_envs.world import World
 
 DRAWS = 60  # starts and goals drawn for an episode before the house is given up
@@ -31,6 +31,7 @@ class Instructions(Task):
     per_session: int = 10
     max_steps: int = 300
     success_distance: float = 0.5
+    tour: Tour = "guided"
     keeps_memory: bool = True
     min_path: float = 4.0
     split: Split = "held_out"  # of the wordings
