@@ -4,7 +4,7 @@
 
 Evaluates the shipped policies, or those of a folder that `embmem train` has filled: `<task>-<memory>-<seed>` of as many
 seeds as there are. All policies of a task meet the same episodes. `hidden` are the errands whose first goal is not in
-view when they are given: where memory matters; in `visible` it should not. An interval is 95 % bootstrap over seeds and
+view when they are given: where memory matters; `visible` is the control. An interval is 95 % bootstrap over seeds and
 episodes: seeds are drawn, and within each its episodes; a difference is paired by seed and episode. CPU
 minutes are of the training, told by the file. `--retrain` trains the first seed of each kind again by the settings in
 its file, and compares what comes out.
