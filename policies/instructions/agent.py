@@ -14,7 +14,7 @@ from embmem.policies.approach import Approach
 from embmem.policies.explore import Explorer, Target
 from embmem.policies.instructions.known import KnownHouse
 from embmem.policies.instructions.matching import Match, best_match, promise
-from embmem.policies.instructions.parsing import Parser
+from embmem.policies.instructions.parsing import Parser, RouteReader
 from embmem.policies.instructions.steps import Step
 from embmem.policies.recall import remembered
 from embmem.policies.scene import Scene
@@ -73,12 +73,12 @@ class InstructionAgent(SearchAgent):
         enough: float = 0.7,
         pull: float = 8.0,
         renew: int = 20,
-        parser: Parser | None = None,
+        parser: RouteReader | None = None,
     ) -> None:
         if not 0 <= enough <= 1 or pull < 0 or renew < 1:
             raise ValueError(f"need enough in [0, 1], pull >= 0 and renew >= 1, got {enough}, {pull}, {renew}")
         self._enough, self._pull, self._renew = enough, pull, renew
-        self._parser = parser or Parser()
+        self._parser: RouteReader = parser or Parser()
         super().__init__(make_memory, remembers, body=body)
 
     def _forget(self) -> None:

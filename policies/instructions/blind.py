@@ -6,7 +6,7 @@ import numpy as np
 
 from embmem.agent import Action, Answer, Body, Goal, NextAction, Question
 from embmem.observation import Observation
-from embmem.policies.instructions.parsing import Parser
+from embmem.policies.instructions.parsing import Parser, RouteReader
 from embmem.policies.motion import forward_progress, planar_pose
 
 _QUARTER = 90.0  # [degrees]
@@ -17,8 +17,9 @@ class TurnsAgent:
 
     remembers = False
 
-    def __init__(self, *, body: Body | None = None, parser: Parser | None = None) -> None:
-        self._body, self._parser = body or Body(), parser or Parser()
+    def __init__(self, *, body: Body | None = None, parser: RouteReader | None = None) -> None:
+        self._body = body or Body()
+        self._parser: RouteReader = parser or Parser()
         self.begin(Goal())
 
     def reset(self, rng: np.random.Generator) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from embmem.policies.instructions.steps import Step
 from embmem.policies.instructions.words import (
@@ -22,6 +23,14 @@ from embmem.policies.instructions.words import (
 _JOINTS = re.compile(r"[.;]|,|\band (?=\w+)|\b(?:then|next(?! to)|after that)\b")
 ROOM_NAMES: dict[str, str] = {name: names[0] for names in ROOMS for name in names}
 LANDMARK_NAMES: dict[str, str] = {name: names[0] for names in LANDMARKS for name in names}
+
+
+@runtime_checkable
+class RouteReader(Protocol):
+    """Whoever makes steps of words."""
+
+    def parse(self, words: str) -> tuple[Step, ...]:
+        """The steps in the order of the words, a stop last if there is one; empty where nothing was understood."""
 
 
 class Parser:
