@@ -25,7 +25,7 @@ $(VENV)/run.stamp: $(BIN)/activate pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(INSTALL) --editable '.[dev,recon,cuda,text,vision,learn,index,fleet,view,bench]'
+	$(INSTALL) --editable '.[dev,recon,cuda,text,vision,learn,index,fleet,view,llm,bench]'
 	@touch $@
 
 demo: $(VENV)/run.stamp
@@ -63,6 +63,11 @@ benchmark: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/grid_memories.py --json benchmarks/results/grid_memories.json
 	$(BIN)/python benchmarks/relocalisation.py --json benchmarks/results/relocalisation.json
 	$(BIN)/python benchmarks/merge.py --json benchmarks/results/merge.json
+	$(BIN)/python benchmarks/streets.py --quick --json benchmarks/results/streets.json
+	$(BIN)/python benchmarks/households.py --json benchmarks/results/households.json
+	$(BIN)/python benchmarks/planners.py --json benchmarks/results/planners.json
+	$(BIN)/python benchmarks/learned.py --json benchmarks/results/learned.json
+	$(BIN)/python benchmarks/instructions.py --json benchmarks/results/instructions.json
 	$(BIN)/python benchmarks/evaluation.py --json benchmarks/results/evaluation.json
 	@if [ -f "$(VECTORS)" ]; then \
 	  $(BIN)/python benchmarks/metric_conformance.py "$(VECTORS)" --json benchmarks/results/metric_conformance.json; \
