@@ -6,7 +6,8 @@
 mistake, on wordings of training and held-out ones, with all names it has and with those of training only; and the share
 of routes that the rules for matching find, from the words, in a house that is known perfectly.
 **Walked**: the rendered task (`embmem eval task=instructions`), held-out wordings, houses of 8 rooms: the rule agent
-with the memory of a tour and of the routes before, the same without any memory, the oracle, and three blind agents.
+with the memory of a tour and of the routes before, the same without any memory, the oracle, and three blind agents; the
+agent with memory that knows only the names of training, and the one without that explores without listening (pull=0).
 Intervals are 95 % bootstraps over houses, differences are paired by route. `--out` keeps the runs and takes them up.
 """
 
@@ -140,7 +141,25 @@ def walked(console: Console, out: Path, n: int) -> Rows:
         ["agent=[forward,random,instructions/turns]", "task.tour=none", "world.intrinsics.width=32",
          "world.intrinsics.height=24", "world.rgb=false"],
     )  # fmt: skip
+    parts = walk(out, n, "parts", ["agent=[instructions/plain,instructions/frontier]", "agents.frontier.pull=0"])
+    rows += [{**r, "agent": {"frontier": "frontier, pull=0"}.get(r["agent"], r["agent"])} for r in parts]
     return walked_tables(console, rows)
+
+
+def large(console: Console, out: Path, n: int) -> Rows:
+    """The same with memory in houses of 16 rooms, where rooms of a kind are many."""
+    wide = ["agent=[instructions/memory,oracle]", "task.n_rooms=16", "task.max_steps=400"]
+    rows = walk(out, n, "large", wide)
+    own = [r for r in rows if r["agent"] == "memory"]
+    means = [bootstrap_mean(_column(own, m), _houses(own), rng=np.random.default_rng(0)) for m in MEASURES]
+    table = Table(*MEASURES, title=f"with memory, 16 rooms: {len(own)} routes, {_n_houses(own)} houses")
+    table.add_row(*(told_interval(mean) for mean in means))
+    console.print(table)
+    found: Rows = []
+    for m, mean in zip(MEASURES, means, strict=True):
+        entry = row(f"16 rooms: {m}, memory", mean.mean, goal="none set", met=True)
+        found.append({**entry, "interval": [mean.low, mean.high]})
+    return found
 
 
 def walked_tables(console: Console, rows: Rows) -> Rows:
@@ -199,7 +218,9 @@ def main() -> None:
     found = words(console, 4 if arguments.quick else 24)
     n = 2 * PER_HOUSE if arguments.quick else arguments.routes
     with tempfile.TemporaryDirectory() as folder:
-        found += walked(console, arguments.out or Path(folder), n)
+        out = arguments.out or Path(folder)
+        found += walked(console, out, n)
+        found += large(console, out, n // 2)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
