@@ -51,11 +51,13 @@ def write_episodes(path: Path, episodes: Sequence[Episode], *, overwrite: bool =
     """Write episodes with one target each as a Habitat dataset; the same episodes give the same bytes.
 
     Raises:
-        ValueError: if an episode has several targets, or points and categories are mixed.
+        ValueError: if an episode has several targets or is told in words, or points and categories are mixed.
         OutputExistsError: if `path` exists and `overwrite` is not set.
     """
     if any(len(episode.targets) != 1 for episode in episodes):
         raise ValueError("Habitat's form holds episodes with one target only")
+    if any(episode.targets[0].goal.instruction is not None for episode in episodes):
+        raise ValueError("Habitat's PointNav and ObjectNav hold no instructions; write pointnav or objectnav")
     kinds = {episode.targets[0].goal.category is not None for episode in episodes}
     if len(kinds) > 1:
         raise ValueError("points and categories cannot share a file: Habitat has one dataset class for each")

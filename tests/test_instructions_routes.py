@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from embmem.agent import Body
 from embmem.errors import EmbmemError
 from embmem.observation import Intrinsics
 from embmem.policies.instructions.steps import Step
+from embmem.sim_envs.episode_files import write_episodes
 from embmem.sim_envs.house import make_house
 from embmem.sim_envs.instructions.drawing import ToldRoute, determines, draw_told_route
 from embmem.sim_envs.instructions.listener import understand
@@ -168,3 +170,11 @@ def test_a_house_without_such_routes_is_refused() -> None:
         task.plan(world, world.house, 0, 2, np.random.default_rng(0))
     with pytest.raises(ValueError, match="min_doors"):
         Instructions(min_doors=0)
+
+
+def test_told_routes_are_not_written_where_words_have_no_place(tmp_path: Path) -> None:
+    world = world_of(7)
+    session = Instructions(per_session=1).plan(world, world.house, 0, 1, np.random.default_rng(5))
+    with pytest.raises(ValueError, match="instructions"):
+        write_episodes(tmp_path / "routes.json.gz", session.episodes)
+    assert not list(tmp_path.iterdir())
