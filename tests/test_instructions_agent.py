@@ -44,7 +44,7 @@ told_steps = st.builds(
 
 
 @given(told_steps, st.integers(0, 2**32 - 1), st.sampled_from(["train", "held_out"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whatever_is_said_is_read_back(steps: tuple[Step, ...], seed: int, split: str) -> None:
     words = say(steps, np.random.default_rng(seed), "train" if split == "train" else "held_out")
     assert Parser().parse(words) == steps
@@ -87,13 +87,13 @@ def known(house: House) -> KnownHouse:
     return KnownHouse({room.id: room.kind for room in house.rooms}, middles, doors, pieces, plan)
 
 
-@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("seed", [3])
 def test_in_a_house_known_perfectly_the_best_way_is_the_one_that_was_told(seed: int) -> None:
     house = make_house(seed, 9)
     world = World(house, intrinsics=Intrinsics.from_fov(64, 48, 79.0), body=Body(), rng=np.random.default_rng(0))
     rng, ours = np.random.default_rng(seed), known(house)
     right: list[bool] = []
-    while len(right) < 12:
+    while len(right) < 8:
         told = draw_told_route(world, house, rng)
         if told is not None:
             match = best_match(ours, told.route.start, Parser().parse(told.words))
