@@ -50,20 +50,30 @@ def parse(answer: str) -> Plan:
     Raises:
         GrammarError: if there is none, or more than one.
     """
+    found = read_object(answer)
+    pydantic = import_extra("pydantic", "llm")
+    try:
+        read = _model().model_validate(found)
+    except pydantic.ValidationError as error:
+        raise GrammarError(_brief(error)) from None
+    return Plan(read.thought, tuple(_step(step) for step in read.steps))
+
+
+def read_object(answer: str) -> dict[str, Any]:
+    """The one JSON object in an answer; what a model thinks aloud before it does not count.
+
+    Raises:
+        GrammarError: if there is none, or more than one.
+    """
     answer = _THOUGHTS.sub("", answer)
     if len(answer) > MAX_ANSWER:
         raise GrammarError(f"the answer has more than {MAX_ANSWER} characters")
-    pydantic = import_extra("pydantic", "llm")
     candidates = list(_objects(answer))
     if not candidates:
         raise GrammarError("the answer holds no JSON object")
     if len(candidates) > 1:
         raise GrammarError(f"the answer holds {len(candidates)} JSON objects; give one")
-    try:
-        read = _model().model_validate(candidates[0])
-    except pydantic.ValidationError as error:
-        raise GrammarError(_brief(error)) from None
-    return Plan(read.thought, tuple(_step(step) for step in read.steps))
+    return dict(candidates[0])
 
 
 def help_text() -> str:

@@ -117,12 +117,14 @@ def _render(
     if room < 0:
         raise PromptError(f"rules and task alone need {budget - room} tokens, the budget is {budget}")
     shares = {name: int(room * share) for name, share in _SHARES.items()}
-    problems, no_problems = _fit([line(p, MAX_REASON) for p in reversed(situation.problems)], shares["problems"], count)
-    recent, no_recent = _fit(recent_lines(situation.recent), shares["recent"], count)
-    lessons, no_lessons = _fit([_lesson(r) for r in situation.lessons], shares["lessons"], count)
+    problems, no_problems = fit_lines(
+        [line(p, MAX_REASON) for p in reversed(situation.problems)], shares["problems"], count
+    )
+    recent, no_recent = fit_lines(recent_lines(situation.recent), shares["recent"], count)
+    lessons, no_lessons = fit_lines([_lesson(r) for r in situation.lessons], shares["lessons"], count)
     remembered = "" if memory is None else memory(shares["memory"])
     used = sum(count(text + "\n") for text in (*problems, *recent, *lessons, remembered))
-    state, no_state = _fit(state_lines(situation), room - used, count)
+    state, no_state = fit_lines(state_lines(situation), room - used, count)
     sections = [state, [remembered] if remembered else [], lessons, recent[::-1], problems[::-1]]
     fence = Fence(seed, *("\n".join(lines) for lines in sections))
     body = [fence.wrap(name, "\n".join(lines)) for name, lines in zip(_TITLES, sections, strict=True) if lines]
@@ -134,7 +136,7 @@ def _render(
     return Prompt(messages, sum(count(m["content"]) for m in messages), left_out)
 
 
-def _fit(lines: Sequence[str], budget: int, count: Callable[[str], int]) -> tuple[list[str], int]:
+def fit_lines(lines: Sequence[str], budget: int, count: Callable[[str], int]) -> tuple[list[str], int]:
     """The longest beginning that fits, and how many lines are left out."""
     kept, used = [], 0
     for text in lines:

@@ -78,15 +78,23 @@ class RankedStreetAgent:
 
     def act(self, view: StreetView) -> StreetAction:
         """The next action of the plan."""
+        return self.go_on(view)
+
+    def go_on(self, view: StreetView) -> StreetAction:
+        """The next action of the plan, or of the shortest way to its end for who is off it and recovers."""
         if self._streets is None:
             return StreetAction.STOP
         if self.recovers and self._expected is not None and view.pose.place != self._expected.place:
-            way = self._streets.way(view.pose.place, self._end)
-            if way is not None:
-                self._actions = actions_along(self._streets, view.pose, way)
+            self.rejoin(self._streets, view.pose)
         action = self._actions.pop(0) if self._actions else StreetAction.STOP
         self._expected = move(self._streets, view.pose, validated(self._streets, view.pose.place, action))
         return action
+
+    def rejoin(self, streets: StreetMap, pose: Pose) -> None:
+        """Plan the shortest way from a pose to the end of the plan, if there is one."""
+        way = streets.way(pose.place, self._end) if self._end >= 0 else None
+        if way is not None:
+            self._actions = actions_along(streets, pose, way)
 
 
 def load_weights(name: str) -> RegionRankers:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from embmem.maps.streets import StreetAction
 from embmem.policies.street.agent import StreetInstruction, StreetView
 from embmem.policies.street.candidates import Candidates, Reach
-from embmem.policies.street.memory import Parts, StreetMemory
+from embmem.policies.street.memory import Parts, Recollection, StreetMemory
 from embmem.policies.street.ranked import RankedStreetAgent
 from embmem.policies.street.weights import RegionRankers
 
@@ -78,9 +78,13 @@ class RememberingStreetAgent(RankedStreetAgent):
 
     def act(self, view: StreetView) -> StreetAction:
         """Remember what is seen; if it is in the instruction, think again; then go on."""
-        task = self._task
-        if task is None:
+        if self._task is None:
             return StreetAction.STOP
+        self.take_in(self._task, view)
+        return self.go_on(view)
+
+    def take_in(self, task: StreetInstruction, view: StreetView) -> None:
+        """Remember what is seen; if it is in the instruction, think again."""
         self._clock += STEP_SECONDS
         here = task.streets.xy[view.pose.place]
         if view.pose.place != self._walked[-1]:
@@ -93,15 +97,17 @@ class RememberingStreetAgent(RankedStreetAgent):
             is_news |= any(float(np.dot(sighting.embedding, e)) >= self.memory.parts.similar for _, e in task.landmarks)
         if is_news:
             self._decide(StreetInstruction(task.text, task.streets, view.pose, task.landmarks))
-        return super().act(view)
 
     def known(self) -> list[tuple[float, float, str]]:
         """What the memory recalls for the instruction now, as (x [m], y [m], phrase)."""
+        return [(*r.position, phrase) for phrase, r in self.recalled()]
+
+    def recalled(self) -> list[tuple[str, Recollection]]:
+        """What the memory recalls for each phrase of the instruction now."""
         if self._task is None:
             return []
         here = self._task.streets.xy[self._walked[-1]]
-        told = [(phrase, r) for phrase, embedding in self._task.landmarks for r in self.memory.read(embedding, here)]
-        return [(*r.position, phrase) for phrase, r in told]
+        return [(phrase, r) for phrase, embedding in self._task.landmarks for r in self.memory.read(embedding, here)]
 
     def _decide(self, instruction: StreetInstruction) -> None:
         """Plan among the walks that begin with the one taken so far; those that have ended on it still have a say.
