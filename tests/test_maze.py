@@ -131,6 +131,18 @@ def test_hidden_means_that_the_goal_is_out_of_view_when_the_errand_is_given() ->
     np.testing.assert_array_equal(world.scores()["hidden"] == 0, goal_is_seen)
 
 
+def test_goals_are_put_in_view_as_often_as_asked() -> None:
+    shares = []
+    for chance in (0.0, 0.5, 1.0):
+        world = MazeWorld(512, kinds=["named", "back"], in_view=chance)
+        world.reset(np.random.default_rng(5))
+        assert chance < 1.0 or (world._goals[:, 0] != world._walk[:, -1]).all()
+        shares.append(1.0 - world.scores()["hidden"].mean())
+        assert all(len(set(row)) == world.n_landmarks for row in world._landmarks.tolist())
+    assert shares[2] == 1.0
+    assert abs(shares[1] - (0.5 + 0.5 * shares[0])) < 0.06
+
+
 def test_who_stops_at_once_fails_where_the_goal_is_elsewhere() -> None:
     world = MazeWorld(64)
     world.reset(np.random.default_rng(5))
@@ -152,7 +164,8 @@ def test_instructions_fit_and_the_words_kept_for_the_test_are_known() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"n": 0}, {"n_landmarks": 1}, {"tour": 0}, {"loops": 2.0}, {"kinds": ["fly"]}, {"size": 1}]
+    "wrong",
+    [{"n": 0}, {"n_landmarks": 1}, {"tour": 0}, {"loops": 2.0}, {"kinds": ["fly"]}, {"size": 1}, {"in_view": 2.0}],
 )
 def test_worlds_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="need"):

@@ -1,4 +1,4 @@
-"""Policies over tokens: attention over what was remembered, and two of the same size that do without."""
+"""Policies over tokens: all see alike; they differ in the memory alone (attention, a GRU, none), not in size."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ Inputs = dict[str, torch.Tensor]  # the fields of `Tokens`, with any number of l
 class Shape:
     """The size of a policy network, and what it remembers with.
 
-    `memory` "attention" reads all tokens; "recurrent" reads those in view and keeps a state (GRU); "none" reads those
-    in view. All three have the same parts but the core: a GRU, or a feed-forward block of as many parameters.
+    Perception is the same for all: attention over the tokens in view now. What follows it differs: `memory`
+    "attention" reads all remembered tokens; "recurrent" keeps a state (GRU); "none" has a feed-forward block. Each of
+    these has as many parameters as the others (within 5 %); the head that follows is the same for all again.
     """
 
     memory: str = "attention"
     width: int = 48
     n_heads: int = 4
-    n_hops: int = 2  # reads of the tokens, one after the other
+    n_hops: int = 1  # reads of the tokens in view, one after the other, and as many of those that are remembered
     has_value: bool = False  # also estimates the return, for reinforcement
 
     def __post_init__(self) -> None:
@@ -68,6 +69,8 @@ class Attention(nn.Module):
         self.n_heads = n_heads
         self.query, self.out = nn.Linear(width, width), nn.Linear(width, width, bias=False)
         self.key, self.value = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
+        nn.init.orthogonal_(self.query.weight, gain=2.0)
+        self.key.weight.data.copy_(self.query.weight.data)  # at first, like finds like: "lamp" what is named lamp
 
     def forward(self, queries: torch.Tensor, tokens: torch.Tensor, is_there: torch.Tensor) -> torch.Tensor:
         """(..., q, d) answers to queries (..., q, d) from tokens (..., m, d) where `is_there` (..., m)."""
@@ -81,12 +84,26 @@ class Attention(nn.Module):
         return x.reshape(*x.shape[:-1], self.n_heads, -1).transpose(-2, -3)
 
 
+class GatedRead(nn.Module):
+    """A query reads tokens and adds what it finds through a sigmoid gate (MemoryVLA, eq. 4-5, gates alike)."""
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.attention, self.gate = Attention(width, n_heads), nn.Linear(2 * width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, query: torch.Tensor, tokens: torch.Tensor, is_there: torch.Tensor) -> torch.Tensor:
+        """(..., d) the query (..., d) and what it found."""
+        found = self.attention(query[..., None, :], tokens, is_there)[..., 0, :]
+        return self.norm(query + torch.sigmoid(self.gate(torch.cat([query, found], -1))) * found)
+
+
 class PolicyNetwork(nn.Module):
     """Instruction, own state and tokens in; a logit for each action (and a value) out.
 
     A token is the sum of embeddings of its kind, of the word that names it (the same as in the instruction) and of its
-    features. The query is the instruction and the state; each hop reads the tokens and adds what it finds through a
-    sigmoid gate (MemoryVLA, eq. 4-5, gates a cross-attention alike). Times are features of the tokens.
+    features; a remembered one has what only a memory knows (times, say) added. The query is the instruction and the
+    state. Perception reads the tokens in view; then comes the memory, and a feed-forward head.
     """
 
     def __init__(self, spec: Spec, shape: Shape) -> None:
@@ -95,45 +112,53 @@ class PolicyNetwork(nn.Module):
         d = shape.width
         self.text = TextEncoder(spec, d, shape.n_heads)
         self.kinds = nn.Embedding(spec.n_kinds, d)
-        self.features = nn.Sequential(nn.Linear(spec.n_features, d), nn.GELU(), nn.Linear(d, d))
+        self.features = nn.Sequential(nn.Linear(spec.n_now, d), nn.GELU(), nn.Linear(d, d))
         self.state = nn.Sequential(nn.Linear(spec.n_state, d), nn.GELU(), nn.Linear(d, d))
         self.token_norm = nn.LayerNorm(d)
-        self.reads = nn.ModuleList([Attention(d, shape.n_heads) for _ in range(shape.n_hops)])
-        self.gates = nn.ModuleList([nn.Linear(2 * d, d) for _ in range(shape.n_hops)])
-        self.norms = nn.ModuleList([nn.LayerNorm(d) for _ in range(shape.n_hops)])
-        is_recurrent = shape.memory == "recurrent"
-        block = nn.Sequential(nn.Linear(d, 3 * d), nn.GELU(), nn.Linear(3 * d, d))
-        self.core = nn.GRUCell(d, d) if is_recurrent else block
+        self.sight = nn.ModuleList([GatedRead(d, shape.n_heads) for _ in range(shape.n_hops)])
+        if shape.memory == "attention":
+            self.remembered = nn.Linear(spec.n_features - spec.n_now, d)
+            self.recall = nn.ModuleList([GatedRead(d, shape.n_heads) for _ in range(shape.n_hops)])
+        elif shape.memory == "recurrent":
+            self.recall = nn.ModuleList([nn.GRUCell(d, d) for _ in range(shape.n_hops)])
+        else:
+            self.recall = nn.ModuleList([_block(d, 3 * d) for _ in range(shape.n_hops)])
+        self.head = _block(d, 2 * d)
         self.actions = nn.Linear(d, spec.n_actions)
         self.value = nn.Linear(d, 1) if shape.has_value else None
 
     def begin(self, n: int) -> torch.Tensor:
         """The state of n agents before they have seen anything; empty where nothing is kept."""
-        width = self.shape.width if self.shape.memory == "recurrent" else 0
+        width = self.shape.width * self.shape.n_hops if self.shape.memory == "recurrent" else 0
         return torch.zeros(n, width, device=self.actions.weight.device)
 
     def read(self, inputs: Inputs) -> torch.Tensor:
-        """(..., d) what the instruction, the state and the tokens say, before the core."""
-        is_there, features = inputs["kinds"] > 0, inputs["features"]
-        if self.shape.memory != "attention":
-            is_there = is_there & inputs["is_visible"]
-            now = torch.arange(features.shape[-1], device=features.device) < self.spec.n_now
-            features = features * now.to(features.dtype)
-        names = inputs["names"]
+        """(..., d) what the instruction, the state and the tokens say; with "attention" the remembered ones, too."""
+        is_there, features, names = inputs["kinds"] > 0, inputs["features"], inputs["names"]
         named = self.text.words(names) * (names > 0)[..., None].to(features.dtype)
-        tokens = self.token_norm(self.kinds(inputs["kinds"]) + named + self.features(features))
+        now, remembered = features.split([self.spec.n_now, self.spec.n_features - self.spec.n_now], -1)
+        tokens = self.token_norm(self.kinds(inputs["kinds"]) + named + self.features(now))
         query = self.text(inputs["words"]) + self.state(inputs["state"])
-        for read, gate, norm in zip(self.reads, self.gates, self.norms, strict=True):
-            found = read(query[..., None, :], tokens, is_there)[..., 0, :]
-            query = norm(query + torch.sigmoid(gate(torch.cat([query, found], -1))) * found)
+        for read in self.sight:
+            query = read(query, tokens, is_there & inputs["is_visible"])
+        if self.shape.memory == "attention":
+            known = tokens + self.remembered(remembered)
+            for read in self.recall:
+                query = read(query, known, is_there)
         return query
 
     def decide(self, read: torch.Tensor, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What comes out of the core (n, d) and what is kept (n, h), from what was read (n, d)."""
+        """What is left to decide the action by (n, d) and what is kept (n, h), from what was read (n, d)."""
         if self.shape.memory == "recurrent":
-            kept = self.core(read, kept)
-            return read + kept, kept
-        return read + self.core(read), kept
+            states = []
+            for cell, state in zip(self.recall, kept.split(self.shape.width, -1), strict=True):
+                states.append(cell(read, state))
+                read = read + states[-1]
+            kept = torch.cat(states, -1)
+        elif self.shape.memory == "none":
+            for block in self.recall:
+                read = read + block(read)
+        return read + self.head(read), kept
 
     @torch.no_grad()
     def act(self, inputs: Inputs, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
@@ -167,6 +192,10 @@ class PolicyNetwork(nn.Module):
     def config(self) -> dict[str, Any]:
         """All that is needed to build the network again, as JSON values."""
         return {"spec": self.spec.as_json(), "shape": asdict(self.shape)}
+
+
+def _block(width: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
 
 def build(spec: Spec, shape: Shape, *, seed: int) -> PolicyNetwork:

@@ -24,7 +24,9 @@ class MazeWorld:
     What lies within `view` steps on foot is in view. A landmark is a token once it was in view: its name, how far and
     in which direction it lies (odometry is exact), the way to it over what was seen (`with_ways`), and when it was seen
     first and last and whether the agent stood there since. The place where the instruction was given is a token, too.
-    The agent succeeds if it stops at the last of its goals after having been at the one before.
+    The agent succeeds if it stops at the last of its goals after having been at the one before. With probability
+    `in_view` the landmark that is named first is put where it is in view, not underfoot, when the instruction is given;
+    all else is as likely as ever.
 
     The teacher takes the shortest way over what was seen. Scores: `success`, `spl` (against the shortest way in the
     whole maze), `hidden` (1 where the first goal was not in view when the instruction was given: the split on which
@@ -44,12 +46,15 @@ class MazeWorld:
         with_ways: bool = True,
         is_held_out: bool = False,
         kinds: Sequence[str] = KINDS,
+        in_view: float = 0.0,
     ) -> None:
         if not 2 <= n_landmarks <= min(len(LANDMARKS), size) or min(n, view, tour, steps) < 1:
             raise ValueError(
                 f"need n, view, tour, steps >= 1 and 2 to {min(len(LANDMARKS), size)} landmarks, "
                 f"got {n=}, {view=}, {tour=}, {steps=}, {n_landmarks=}"
             )
+        if not 0.0 <= in_view <= 1.0:
+            raise ValueError(f"need in_view in [0, 1], got {in_view}")
         if not kinds or set(kinds) - set(KINDS):
             raise ValueError(f"need kinds of errands out of {KINDS}, got {list(kinds)}")
         self._drawn = np.array([KINDS.index(kind) for kind in kinds])
@@ -60,7 +65,7 @@ class MazeWorld:
             vocabulary=vocabulary(), n_kinds=3, n_now=N_NOW, n_features=N_NOW + N_REMEMBERED, n_state=12,
             n_actions=N_ACTIONS, n_words=N_WORDS,
         )  # fmt: skip
-        self._rows = np.arange(n)
+        self._rows, self.in_view = np.arange(n), in_view
 
     def reset(self, rng: np.random.Generator) -> Tokens:
         """Dig new mazes, walk through them, choose the errands; the tokens are those of the walk's first cell."""
@@ -123,12 +128,16 @@ class MazeWorld:
         """Put landmarks where the walk will see them and choose errands, before the walk is taken."""
         n, k = self.n, self.n_landmarks
         first = self._first_in_view()
-        order = np.argsort(rng.uniform(size=first.shape) + FAR * (first < 0), axis=1)
+        key = rng.uniform(size=first.shape) + FAR * (first < 0)
+        start = self._walk[:, -1]
+        near, _ = routes(self._ways, start, most=self.view)
+        is_put = rng.uniform(size=n) < self.in_view
+        key[is_put] -= FAR * _one_of(((near > 0) & (near <= self.view))[is_put], rng)
+        order = np.argsort(key, axis=1)
         self._landmarks = order[:, :k]
         if ((first >= 0).sum(axis=1) < k).any():
             raise ValueError(f"a walk of {self.tour} steps sees fewer than {k} cells: take a longer one")
         self._names = 1 + np.argsort(rng.uniform(size=(n, len(LANDMARKS))), axis=1)[:, :k]
-        start = self._walk[:, -1]
         when = first[self._rows[:, None], self._landmarks]
         earliest = when.argmin(axis=1)
         is_one = (when == when.min(axis=1, keepdims=True)).sum(axis=1) == 1
@@ -213,3 +222,9 @@ class MazeWorld:
     def _offset(self, to: np.ndarray, at: np.ndarray) -> np.ndarray:
         """(..., 2) from one cell to another, east and north, in sizes of the maze."""
         return np.stack([to % self.size - at % self.size, to // self.size - at // self.size], axis=-1) / self.size
+
+
+def _one_of(is_choice: Bool[np.ndarray, "n c"], rng: np.random.Generator) -> Bool[np.ndarray, "n c"]:
+    """One of the choices of each row, drawn alike."""
+    drawn = np.where(is_choice, rng.uniform(size=is_choice.shape), -1.0).argmax(axis=1)
+    return np.arange(is_choice.shape[1]) == drawn[:, None]
