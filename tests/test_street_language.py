@@ -101,6 +101,7 @@ def test_what_is_offered_leads_where_its_name_says() -> None:
     assert options(cross, Pose(0, 0.0, 5)) == {F: 0.0, L: 270.0, R: 90.0, A: 180.0}
     assert options(tee, Pose(0, 0.0, 3)) == {L: 270.0, R: 90.0, A: 180.0}  # ahead is a wall
     assert options(crossing([0.0, 90.0, 180.0]), Pose(0, 0.0, 5)) == {F: 0.0, R: 90.0, A: 180.0}
+    assert options(crossing([10.0, 180.0, 270.0]), Pose(0, 0.0, 3)) == {F: 10.0, L: 270.0, A: 180.0}  # no second name
     assert set(options(cross, Pose(1, 0.0, 0))) == {F, A}  # between two junctions
     assert set(options(cross, Pose(2, 0.0, 1))) == {A}  # a dead end
 

@@ -22,7 +22,8 @@ MOST_JUNCTIONS = 8  # that one answer may walk through
 MAX_THOUGHT = 400  # characters that are kept
 MAX_PHRASE = 80
 _COMPASS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
-_BENDS = ((20.0, "straight ahead"), (60.0, "slightly"), (120.0, ""), (160.0, "sharply"))
+_STRAIGHT = 20.0  # [degrees] a way that bends less lies straight ahead
+_BENDS = ((_STRAIGHT, "straight ahead"), (60.0, "slightly"), (120.0, ""), (160.0, "sharply"))
 _WALKED, _RECALLED, _REFUSED = 0.3, 0.5, 0.2  # shares of what is left of the budget
 
 SYSTEM = """You guide a walker through streets by told directions. You are asked at junctions, and where one of the
@@ -58,7 +59,8 @@ class Question:
 def options(streets: StreetMap, pose: Pose) -> dict[StreetAction, float]:
     """The moves that mean here what they say, but for STOP, with the heading [degrees] that each leaves by.
 
-    A left that leads right is none, nor is a way straight ahead that bends so much that it is turned to.
+    A left that leads right is none, nor is a right that leads straight ahead, nor a way ahead that bends so much that
+    it is turned to.
     """
     found: dict[StreetAction, float] = {}
     for action in (StreetAction.FORWARD, StreetAction.LEFT, StreetAction.RIGHT, StreetAction.TURN_AROUND):
@@ -73,9 +75,13 @@ def options(streets: StreetMap, pose: Pose) -> dict[StreetAction, float]:
         if means and validated(streets, pose.place, action) is action:
             found[action] = after.heading
     ahead = found.get(StreetAction.FORWARD)
-    turns = [found.get(action) for action in (StreetAction.LEFT, StreetAction.RIGHT)]
-    if ahead in turns and ahead is not None and abs(relative_angle(pose.heading, ahead)) > STEEP:
-        del found[StreetAction.FORWARD]
+    for turn in (StreetAction.LEFT, StreetAction.RIGHT):
+        if ahead is not None and found.get(turn) == ahead:  # one way with two names
+            bend = abs(relative_angle(pose.heading, ahead))
+            if bend > STEEP:
+                del found[StreetAction.FORWARD]
+            elif bend <= _STRAIGHT:
+                del found[turn]
     return found
 
 
