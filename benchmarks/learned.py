@@ -4,12 +4,12 @@
 
 Evaluates the shipped policies, or those of a folder that `embmem train` has filled: `<task>-<memory>-<seed>` of as many
 seeds as there are. All policies of a task meet the same episodes. `hidden` are the errands whose first goal is not in
-view when they are given: where memory matters. `control` are errands of one goal that is in view: nobody needs a
-memory, so nobody may be ahead (the difference includes 0) unless the peer, too, reaches 0.9. Only where the control
-holds is the difference on `hidden` one of memory; its goal asks for both. An interval is 95 % bootstrap over seeds and
-episodes: seeds are drawn, and within each its episodes; a difference is paired by seed and episode. CPU minutes are of
-the training, told by the file. `--retrain` trains the first seed of each kind again by the settings in
-its file, and compares what comes out.
+view when they are given: where memory matters. A control are errands of one goal that is in view: nobody needs a
+memory, so nobody may be ahead (the difference includes 0) unless the peer, too, reaches 0.9. Each test has its own
+control: only where it holds is the difference on `hidden` one of memory, and the goal asks for both. An interval is
+95 % bootstrap over seeds and episodes: seeds are drawn, and within each its episodes; a difference is paired by seed
+and episode. CPU minutes are of the training, told by the file. `--retrain` trains the first seed of each kind again by
+the settings in its file, and compares what comes out.
 """
 
 from __future__ import annotations
@@ -39,20 +39,23 @@ N_RESAMPLES = 2000
 
 
 TASK = {"size": 5, "n_landmarks": 5, "tour": 14, "steps": 12, "kinds": ["named", "back"]}  # configs/train/errands.yaml
-CONTROL = "control"
+CONTROL = "control of "
 
 
 def worlds(n: int) -> dict[str, tuple[str, TokenWorld]]:
-    """Name of each test: the task of its policies, its world; the control comes first."""
+    """Name of each test: the task of its policies, its world; before a test comes its control."""
     changes: dict[str, dict[str, Any]] = {
-        CONTROL: {"kinds": ["named"], "in_view": 1.0},
         "errands": {},
         "errands in new words": {"is_held_out": True},
         "errands in larger mazes": {"size": 7, "tour": 28, "steps": 24},
         "errands, ways taken away": {"with_ways": False},
     }
-    mazes = {name: ("errands", MazeWorld(n, **{**TASK, **change})) for name, change in changes.items()}
-    return {**mazes, "pictures": ("image_goal", ImageGoalWorld(n))}
+    tests: dict[str, tuple[str, TokenWorld]] = {}
+    for name, change in changes.items():
+        settings = {**TASK, **change}
+        tests[CONTROL + name] = "errands", MazeWorld(n, **{**settings, "kinds": ["named"], "in_view": 1.0})
+        tests[name] = "errands", MazeWorld(n, **settings)
+    return {**tests, "pictures": ("image_goal", ImageGoalWorld(n))}
 
 
 def policies(folder: Path, task: str) -> dict[str, dict[int, Path]]:
@@ -106,10 +109,10 @@ def is_fair(gain: list[float], peer: float) -> bool:
 def rows_of(
     name: str, scores: dict[str, dict[str, np.ndarray]], best: np.ndarray, fair: dict[str, bool]
 ) -> list[dict[str, Any]]:
-    """The rows of one test: attention against each peer; `fair` says of which the control holds, and learns it."""
+    """The rows of one test: attention against each peer; `fair` says of which its control holds, which comes before."""
     ours = scores["attention"]["success"]
     hidden = scores["attention"].get("hidden")
-    is_control, is_errand = name == CONTROL, hidden is not None
+    is_control, is_errand = name.startswith(CONTROL), hidden is not None
     mask = np.ones(len(best), np.bool_) if hidden is None or is_control else hidden[0] > 0
     rows = []
     for peer in [memory for memory in scores if memory != "attention"]:
@@ -122,7 +125,7 @@ def rows_of(
         elif name == "errands, ways taken away":
             goal, met = "none", True
         elif is_errand:
-            goal, met = "difference > 0, and the control holds", met and fair[peer]
+            goal, met = "difference > 0, and its control holds", met and fair[peer]
         rows.append({
             "name": f"{name}, {'in view' if is_control else 'hidden' if is_errand else 'all'}: success",
             "ours": mean[0], "interval": mean[1:], "peer": other[0], "peer_interval": other[1:], "peer_name": peer,
@@ -213,7 +216,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    console, rows, fair = Console(width=160), [], {}
+    console, rows = Console(width=160), []
+    fair: dict[str, bool] = {}
     tests = worlds(QUICK if arguments.quick else EPISODES)
     for name, (task, world) in tests.items():
         files = policies(arguments.checkpoints, task)

@@ -136,7 +136,7 @@ class PolicyNetwork(nn.Module):
         """(..., d) what the instruction, the state and the tokens say; with "attention" the remembered ones, too."""
         is_there, features, names = inputs["kinds"] > 0, inputs["features"], inputs["names"]
         named = self.text.words(names) * (names > 0)[..., None].to(features.dtype)
-        now, remembered = features.split([self.spec.n_now, self.spec.n_features - self.spec.n_now], -1)
+        now, remembered = features[..., : self.spec.n_now], features[..., self.spec.n_now :]
         tokens = self.token_norm(self.kinds(inputs["kinds"]) + named + self.features(now))
         query = self.text(inputs["words"]) + self.state(inputs["state"])
         for read in self.sight:
@@ -151,7 +151,7 @@ class PolicyNetwork(nn.Module):
         """What is left to decide the action by (n, d) and what is kept (n, h), from what was read (n, d)."""
         if self.shape.memory == "recurrent":
             states = []
-            for cell, state in zip(self.recall, kept.split(self.shape.width, -1), strict=True):
+            for cell, state in zip(self.recall, torch.split(kept, self.shape.width, -1), strict=True):
                 states.append(cell(read, state))
                 read = read + states[-1]
             kept = torch.cat(states, -1)
