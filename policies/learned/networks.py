@@ -29,6 +29,7 @@ class Shape:
     n_heads: int = 4
     n_hops: int = 1  # reads of the tokens in view, one after the other, and as many of those that are remembered
     has_value: bool = False  # also estimates the return, for reinforcement
+    points: bool = False  # an action is judged by its own token, of kind action + 1; without one it is not taken
 
     def __post_init__(self) -> None:
         sizes = (self.width, self.n_heads, self.n_hops)
@@ -36,6 +37,8 @@ class Shape:
             raise ValueError(f"memory must be one of {MEMORIES} and the sizes positive whole numbers, got {self}")
         if self.width % self.n_heads or max(sizes) > 4096:
             raise ValueError(f"the width must be a multiple of n_heads, and nothing beyond 4096, got {self}")
+        if self.points and self.has_value:
+            raise ValueError(f"a network that points at actions estimates no return, got {self}")
 
 
 class TextEncoder(nn.Module):
@@ -85,7 +88,7 @@ class Attention(nn.Module):
 
 
 class GatedRead(nn.Module):
-    """A query reads tokens and adds what it finds through a sigmoid gate (MemoryVLA, eq. 4-5, gates alike)."""
+    """Queries read tokens and add what they find through a sigmoid gate (MemoryVLA, eq. 4-5, gates alike)."""
 
     def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
@@ -93,8 +96,8 @@ class GatedRead(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, query: torch.Tensor, tokens: torch.Tensor, is_there: torch.Tensor) -> torch.Tensor:
-        """(..., d) the query (..., d) and what it found."""
-        found = self.attention(query[..., None, :], tokens, is_there)[..., 0, :]
+        """(..., q, d) the queries (..., q, d) and what they found."""
+        found = self.attention(query, tokens, is_there)
         return self.norm(query + torch.sigmoid(self.gate(torch.cat([query, found], -1))) * found)
 
 
@@ -103,7 +106,8 @@ class PolicyNetwork(nn.Module):
 
     A token is the sum of embeddings of its kind, of the word that names it (the same as in the instruction) and of its
     features; a remembered one has what only a memory knows (times, say) added. The query is the instruction and the
-    state. Perception reads the tokens in view; then comes the memory, and a feed-forward head.
+    state; where the network points, there is one query an action, to which the action's own token is added. Perception
+    reads the tokens in view; then comes the memory, and a feed-forward head.
     """
 
     def __init__(self, spec: Spec, shape: Shape) -> None:
@@ -124,7 +128,7 @@ class PolicyNetwork(nn.Module):
         else:
             self.recall = nn.ModuleList([_block(d, 3 * d) for _ in range(shape.n_hops)])
         self.head = _block(d, 2 * d)
-        self.actions = nn.Linear(d, spec.n_actions)
+        self.actions = nn.Linear(d, 1 if shape.points else spec.n_actions)
         self.value = nn.Linear(d, 1) if shape.has_value else None
 
     def begin(self, n: int) -> torch.Tensor:
@@ -133,27 +137,38 @@ class PolicyNetwork(nn.Module):
         return torch.zeros(n, width, device=self.actions.weight.device)
 
     def read(self, inputs: Inputs) -> torch.Tensor:
-        """(..., d) what the instruction, the state and the tokens say; with "attention" the remembered ones, too."""
+        """What the instruction, the state and the tokens say, (..., d), or (..., a, d) for a network that points.
+
+        With "attention" the remembered tokens are read, too.
+        """
         is_there, features, names = inputs["kinds"] > 0, inputs["features"], inputs["names"]
         named = self.text.words(names) * (names > 0)[..., None].to(features.dtype)
         now, remembered = features[..., : self.spec.n_now], features[..., self.spec.n_now :]
         tokens = self.token_norm(self.kinds(inputs["kinds"]) + named + self.features(now))
-        query = self.text(inputs["words"]) + self.state(inputs["state"])
+        query = (self.text(inputs["words"]) + self.state(inputs["state"]))[..., None, :]
+        if self.shape.points:
+            own = self._is_own(inputs).to(features.dtype)
+            query = query + own @ tokens
         for read in self.sight:
             query = read(query, tokens, is_there & inputs["is_visible"])
         if self.shape.memory == "attention":
-            known = tokens + self.remembered(remembered)
+            told = self.remembered(remembered)
+            if self.shape.points:
+                query = query + own @ told
             for read in self.recall:
-                query = read(query, known, is_there)
-        return query
+                query = read(query, tokens + told, is_there)
+        return query if self.shape.points else query[..., 0, :]
 
     def decide(self, read: torch.Tensor, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is left to decide the action by (n, d) and what is kept (n, h), from what was read (n, d)."""
+        """What is left to decide the action by, shaped as what was read, and what is kept (n, h).
+
+        A state is one for all actions, of what was read for them on average.
+        """
         if self.shape.memory == "recurrent":
-            states = []
+            states, points = [], self.shape.points
             for cell, state in zip(self.recall, torch.split(kept, self.shape.width, -1), strict=True):
-                states.append(cell(read, state))
-                read = read + states[-1]
+                states.append(cell(read.mean(-2) if points else read, state))
+                read = read + (states[-1][..., None, :] if points else states[-1])
             kept = torch.cat(states, -1)
         elif self.shape.memory == "none":
             for block in self.recall:
@@ -164,7 +179,7 @@ class PolicyNetwork(nn.Module):
     def act(self, inputs: Inputs, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """Logits (n, a), values (n,) or None, and what is kept, from the inputs of one moment."""
         out, kept = self.decide(self.read(inputs), kept)
-        return self.actions(out), self._value(out), kept
+        return self._logits(out, inputs), self._value(out), kept
 
     def forward(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits (t, n, a) and values (t, n) of whole episodes, from inputs with leading axes (t, n).
@@ -180,7 +195,18 @@ class PolicyNetwork(nn.Module):
             out = torch.stack(outs)
         else:
             out, _ = self.decide(read, self.begin(0))
-        return self.actions(out), self._value(out)
+        return self._logits(out, inputs), self._value(out)
+
+    def _is_own(self, inputs: Inputs) -> torch.Tensor:
+        """(..., a, m) whether a token stands for an action."""
+        kinds = torch.arange(1, self.spec.n_actions + 1, device=inputs["kinds"].device)
+        return inputs["kinds"][..., None, :] == kinds[:, None]
+
+    def _logits(self, out: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+        """(..., a) of the actions."""
+        if not self.shape.points:
+            return self.actions(out)
+        return self.actions(out)[..., 0].masked_fill(~self._is_own(inputs).any(-1), -1e4)
 
     def _value(self, out: torch.Tensor) -> torch.Tensor | None:
         return None if self.value is None else self.value(out)[..., 0]
