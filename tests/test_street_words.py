@@ -14,7 +14,7 @@ from scipy.optimize import approx_fprime
 from test_street_moves import crossing, grid
 
 from embmem.errors import InputError
-from embmem.maps.streets import Pose, StreetAction
+from embmem.maps.streets import Pose, StreetAction, move, validated
 from embmem.maps.streets.legs import crossings, hops_ahead
 from embmem.policies.street import features, ranking
 from embmem.policies.street.agent import StreetInstruction, StreetView
@@ -198,16 +198,19 @@ def test_the_weights_of_the_package_load(name: str) -> None:
 
 def test_agents_take_what_the_map_offers_and_stop() -> None:
     streets = grid(4, 4)
-    heading, _ = streets.exits(0)[0]
+    start = Pose(0, streets.exits(0)[0][0])
     for agent in (RankedStreetAgent("map2seq_unseen", Reach(4, 9)), RuleStreetAgent(9)):
-        pose = Pose(0, heading)
+        pose, actions = start, []
         agent.reset(np.random.default_rng(0))
         agent.begin(StreetInstruction("Turn left at the first light, then stop.", streets, pose))
-        actions = [agent.act(StreetView(pose, i)) for i in range(30)]
-        assert StreetAction.STOP in actions
+        while StreetAction.STOP not in actions:
+            actions.append(agent.act(StreetView(pose, len(actions))))
+            pose = move(streets, pose, validated(streets, pose.place, actions[-1]))
+            assert len(actions) < 30
+        assert 4 <= sum(action is StreetAction.FORWARD for action in actions) <= 9
     lost = RankedStreetAgent("map2seq_unseen")
-    lost.begin(StreetInstruction("Go.", streets, Pose(0, heading)))
-    assert lost.act(StreetView(Pose(0, heading), 0)) is StreetAction.STOP  # no walk is long enough
+    lost.begin(StreetInstruction("Go.", streets, start))
+    assert lost.act(StreetView(start, 0)) is StreetAction.STOP  # no walk is long enough
 
 
 def test_grids_of_the_tests_are_what_they_seem() -> None:
