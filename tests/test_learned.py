@@ -187,26 +187,27 @@ def test_with_a_full_trace_advantage_and_value_are_the_return() -> None:
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_imitation_learns_and_the_seed_fixes_it(memory: str) -> None:
     fabric, metrics = fabrics.Fabric(accelerator="cpu", devices=1), []
-    task = {"size": 4, "n_landmarks": 3, "tour": 6, "steps": 6, "kinds": ["named"], "in_view": 1.0}
+    task = {"size": 3, "n_landmarks": 2, "tour": 4, "steps": 4, "kinds": ["named"], "in_view": 1.0}
     test = MazeWorld(128, **task)  # type: ignore[arg-type]
-    for _ in range(2):
+    for n in (8, 2):  # again, but shorter
         world = MazeWorld(16, **task)  # type: ignore[arg-type]
         network = build(world.spec, Shape(memory, width=16), seed=1)
         before = evaluate(network, test, np.random.default_rng(2))["success"].mean()
-        learner = Imitation(network, world, fabric, seed=1, iterations=10, updates=6, batch=16, rate=0.01)
-        metrics.append([learner.iterate(i) for i in range(10)])
-        assert evaluate(network, test, np.random.default_rng(2))["success"].mean() > before + 0.2
-    assert metrics[0] == metrics[1]
+        learner = Imitation(network, world, fabric, seed=1, iterations=8, updates=5, batch=16, rate=0.01)
+        metrics.append([learner.iterate(i) for i in range(n)])
+        after = evaluate(network, test, np.random.default_rng(2))["success"].mean()
+        assert n < 8 or after > before + 0.2
+    assert metrics[0][:2] == metrics[1]
 
 
 def test_reinforcement_learns_and_the_seed_fixes_it() -> None:
     fabric, rewards = fabrics.Fabric(accelerator="cpu", devices=1), []
-    for _ in range(2):
-        world = ImageGoalWorld(16, size=3, steps=12, n_goals=9)
+    for n in (10, 2):  # again, but shorter
+        world = ImageGoalWorld(16, size=3, steps=8, n_goals=9)
         network = build(world.spec, Shape(width=16, n_hops=1, has_value=True), seed=1)
-        learner = ProximalPolicy(network, world, fabric, seed=1, iterations=12, rate=0.01)
-        rewards.append([learner.iterate(i)["reward"] for i in range(12)])
-    assert rewards[0] == rewards[1]
+        learner = ProximalPolicy(network, world, fabric, seed=1, iterations=10, rate=0.01)
+        rewards.append([learner.iterate(i)["reward"] for i in range(n)])
+    assert rewards[0][:2] == rewards[1]
     assert np.mean(rewards[0][-3:]) > np.mean(rewards[0][:3])
 
 

@@ -17,12 +17,12 @@ from embmem.cli.main import main  # noqa: E402
 from embmem.policies.learned.checkpoints import load_policy  # noqa: E402
 
 TINY = [
-    "train.world.n=8", "train.world.size=4", "train.world.n_landmarks=3", "train.world.tour=6", "train.world.steps=6",
-    "train.shape.width=16", "train.learner.iterations=6", "train.learner.updates=2", "train.learner.batch=8",
+    "train.world.n=4", "train.world.size=4", "train.world.n_landmarks=3", "train.world.tour=4", "train.world.steps=4",
+    "train.shape.width=8", "train.learner.iterations=4", "train.learner.updates=1", "train.learner.batch=4",
     "train.learner.window=2",
 ]  # fmt: skip
 TINY_VIEWS = [
-    "train=image_goal", "train.world.n=8", "train.world.size=3", "train.world.steps=6", "train.shape.width=16",
+    "train=image_goal", "train.world.n=4", "train.world.size=3", "train.world.steps=4", "train.shape.width=8",
     "train.learner.iterations=4",
 ]  # fmt: skip
 
@@ -51,7 +51,7 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
 def test_an_interrupted_training_ends_with_the_same_weights(settings: list[str], tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     assert main(["train", *settings, f"out={whole}"]) == 0
-    assert main(["train", *settings, f"out={parts}", "stop_at=3"]) == 0
+    assert main(["train", *settings, f"out={parts}", "stop_at=2"]) == 0
     assert not parts.exists()
     assert main(["train", *settings, f"out={parts}"]) == 0
     a, b = weights(whole), weights(parts)
@@ -77,11 +77,11 @@ def test_metrics_are_written_for_tensorboard_and_the_file_says_how_it_was_made(t
     assert main(["train", *TINY, f"out={out}", "seed=4", f"log={tmp_path / 'log'}"]) == 0
     told = scalars(tmp_path / "log")
     assert {name for name, _, _ in told} == {"loss", "success", "cpu_seconds"}
-    assert sorted(step for name, step, _ in told if name == "loss") == list(range(6))
+    assert sorted(step for name, step, _ in told if name == "loss") == list(range(4))
     assert all(np.isfinite(value) for _, _, value in told)
     made_by = load_policy(out)[1]
-    assert (made_by["seed"], made_by["train"]["learner"]["iterations"]) == (4, 6)
-    assert made_by["metrics"]["loss"] == pytest.approx(next(v for n, s, v in told if (n, s) == ("loss", 5)))
+    assert (made_by["seed"], made_by["train"]["learner"]["iterations"]) == (4, 4)
+    assert made_by["metrics"]["loss"] == pytest.approx(next(v for n, s, v in told if (n, s) == ("loss", 3)))
 
 
 def test_mixed_precision_trains_on_a_cpu_too(tmp_path: Path) -> None:
