@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -28,6 +29,9 @@ class Compressor(Protocol):
 
     def read(self, token: np.ndarray, query: np.ndarray) -> np.ndarray:
         """What the token holds under a query."""
+
+    def read_each(self, tokens: np.ndarray, query: np.ndarray) -> np.ndarray:
+        """What each of several tokens, one a row, holds under one query."""
 
 
 class LongTermMemory:
@@ -134,6 +138,13 @@ class LongTermMemory:
     def read_token(self, key: str, embedding: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
         """What a key's token holds under a cue, a unit vector: an approximation of the nearest entry of its log."""
         return np.asarray(self._needed().read(self.token(key), np.asarray(embedding, dtype=np.float32)))
+
+    def read_tokens(self, keys: Sequence[str], embedding: Float[np.ndarray, " d"]) -> Float[np.ndarray, "n d"]:
+        """What the tokens of several keys hold under a cue, one a row; see `read_token`."""
+        compressor, cue = self._needed(), np.asarray(embedding, dtype=np.float32)
+        if not keys:
+            return np.zeros((0, len(cue)), dtype=np.float32)
+        return np.asarray(compressor.read_each(np.stack([self.token(key) for key in keys]), cue))
 
     def drop_tokens(self) -> None:
         """Make all tokens again from their logs, after records were corrected, withdrawn or removed elsewhere."""

@@ -96,6 +96,28 @@ def test_a_token_stands_for_the_log_of_a_leaf() -> None:
     assert memory.read(embed("school"), np.zeros(2)) == []
 
 
+def test_tokens_of_many_leaves_answer_as_each_of_them_does_alone() -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    memory = StreetMemory(Parts(token_dim=128, short_term=False, graph=False, leaf=20.0, reach=150.0, similar=0.3, k=5))
+    names, points = rng.normal(size=(6, DIM)), rng.uniform(-300, 300, (80, 2))
+    names /= np.linalg.norm(names, axis=1, keepdims=True)
+    for i, point in enumerate(np.concatenate([points, points[:20]])):  # some leaves hold several
+        memory.write(point, names[i % len(names)], float(i), point)
+    for name in names:
+        alone = []
+        for leaf, centre in memory._leaves.items():
+            answer = memory.long_term.read_token(leaf, name)
+            cosine = float(answer @ name / np.linalg.norm(answer))
+            if np.abs(centre).max() <= 150.0 and cosine >= 0.3:
+                alone.append((cosine, *centre))
+        found = memory.read(name, np.zeros(2))
+        assert found
+        wanted = [cosine for cosine, *_ in sorted(alone, reverse=True)[:5]]
+        np.testing.assert_allclose([r.cosine for r in found], wanted, atol=1e-5)
+        assert {tuple(one[1:]) for one in alone} >= {r.position for r in found}
+
+
 def test_octree_keys_name_one_leaf_each_and_take_both_signs() -> None:
     memory = StreetMemory(Parts(leaf=10.0))
     cells = {

@@ -223,6 +223,25 @@ class TokenCompressor(nn.Module):
         facts /= np.maximum(np.linalg.norm(facts, axis=1, keepdims=True), 1e-12)
         return facts.reshape(*query.shape[:-1], self.dim)
 
+    def read_each(
+        self, tokens: Float[np.ndarray, "m token"], query: Float[np.ndarray, " cue"]
+    ) -> Float[np.ndarray, "m dim"]:
+        """What each of several tokens holds under one query, as `read` says it of one; much faster than one by one.
+
+        Raises:
+            ValueError: as `write`.
+        """
+        shares = tokens[:, :1] if tokens.ndim == 2 else np.zeros((1, 1))
+        fits = np.isfinite(tokens).all() and ((shares > 0.0) & (shares <= 1.0)).all()
+        if tokens.shape != (len(tokens), self.token_dim) or not fits:
+            raise ValueError(f"need rows of {self.token_dim} finite numbers that this compressor wrote")
+        cue, network = unit_rows("query", query[None], self.cue_dim), self._network()
+        counts = np.rint(1.0 / shares[:, 0].astype(np.float64)).astype(np.int64) - 1
+        facts = np.zeros((len(tokens), self.dim), np.float32)
+        for n in np.unique(counts).tolist():
+            facts[counts == n] = network.recall(tokens[counts == n, 1:].astype(np.float32), cue, self.width(n))
+        return facts / np.maximum(np.linalg.norm(facts, axis=1, keepdims=True), 1e-12)
+
     @torch.inference_mode()
     def inversion_error(
         self, facts: Float[np.ndarray, "n dim"], cues: Float[np.ndarray, "m cue"] | None = None

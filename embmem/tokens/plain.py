@@ -56,9 +56,10 @@ class PlainNetwork:
         return memory + irfft(rfft(error, self.size) * key, self.size)
 
     def recall(self, memory: np.ndarray, cues: np.ndarray, width: int) -> np.ndarray:
-        """As `TokenCompressor.recall`."""
-        codes = np.zeros((len(cues), len(self.fact_mean)), np.float32)
-        codes[:, :width] = self.unbind(memory, self.keys(cues), width)
+        """As `TokenCompressor.recall`: several cues of one memory, or one cue of several."""
+        found = self.unbind(memory, self.keys(cues), width)
+        codes = np.zeros((len(found), len(self.fact_mean)), np.float32)
+        codes[:, :width] = found
         return self.decode(codes)
 
     def unbind(self, memory: np.ndarray, key: np.ndarray, width: int) -> np.ndarray:

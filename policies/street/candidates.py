@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int
@@ -30,6 +31,13 @@ class Candidates:
     trunks: tuple[tuple[int, ...], ...]
     trunk: Int[np.ndarray, " n"]
     end: Int[np.ndarray, " n"]
+    last: Int[np.ndarray, " n"]  # the place that each leads to
+
+    @classmethod
+    def none(cls) -> Candidates:
+        """No walk at all."""
+        nothing = np.zeros(0, np.int64)
+        return cls((), nothing, nothing, nothing)
 
     def __len__(self) -> int:
         return len(self.end)
@@ -40,7 +48,15 @@ class Candidates:
 
     def only(self, kept: Int[np.ndarray, " k"]) -> Candidates:
         """Some of them, in the order given."""
-        return Candidates(self.trunks, self.trunk[kept], self.end[kept])
+        return Candidates(self.trunks, self.trunk[kept], self.end[kept], self.last[kept])
+
+    @cached_property
+    def table(self) -> Int[np.ndarray, "t h"]:
+        """The trunks as rows, -1 behind their ends."""
+        rows = np.full((len(self.trunks), max(map(len, self.trunks), default=0)), -1, dtype=np.int64)
+        for row, trunk in zip(rows, self.trunks, strict=True):
+            row[: len(trunk)] = trunk
+        return rows
 
     def index(self, path: Sequence[int]) -> int | None:
         """Which candidate a path is, if any."""
@@ -60,17 +76,17 @@ def candidates(streets: StreetMap, pose: Pose, reach: Reach) -> Candidates:
         reach: which walks count.
     """
     trunks: list[tuple[int, ...]] = []
-    rows: list[tuple[int, int]] = []
+    rows: list[tuple[int, int, int]] = []
     shared = 0  # places that the trunk has in common with the one before
     for path, n_shared in _trunks(streets, pose, reach):
         shared = n_shared if trunks else 0
         ends = range(max(reach.least, shared), len(path))
-        rows += [(len(trunks), end) for end in ends if end > 0]
+        rows += [(len(trunks), end, path[end]) for end in ends if end > 0]
         trunks.append(path)
         if len(rows) >= MOST:
             break
-    table = np.array(rows, dtype=np.int64).reshape(-1, 2)
-    return Candidates(tuple(trunks), table[:, 0], table[:, 1])
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+    return Candidates(tuple(trunks), *columns)
 
 
 def _trunks(streets: StreetMap, pose: Pose, reach: Reach) -> Iterator[tuple[tuple[int, ...], int]]:

@@ -151,15 +151,18 @@ class StreetMemory:
 
     def _from_tokens(self, unit: np.ndarray, here: np.ndarray) -> list[Recollection]:
         """The leaves whose tokens hold something alike; a token does not tell where in its leaf."""
-        found = []
-        for leaf, centre in self._leaves.items():
-            if self.parts.octree and np.abs(centre - here).max() > self.parts.reach:
-                continue
-            answer = self.long_term.read_token(leaf, unit)
-            cosine = float(np.dot(_unit(answer), unit))
-            if cosine >= self.parts.similar:
-                found.append(Recollection((float(centre[0]), float(centre[1])), cosine, f"token of {leaf}"))
-        return sorted(found, key=lambda r: -r.cosine)[: self.parts.k]
+        centres, leaves = np.array(list(self._leaves.values())), list(self._leaves)
+        rows = np.arange(len(leaves))
+        if self.parts.octree:
+            rows = np.flatnonzero(np.abs(centres - here).max(axis=1) <= self.parts.reach)
+        answers = self.long_term.read_tokens([leaves[i] for i in rows.tolist()], unit).astype(np.float64)
+        cosines = answers @ unit / np.maximum(np.linalg.norm(answers, axis=1), 1e-12)
+        best = np.argsort(-cosines, kind="stable")[: self.parts.k]
+        return [
+            Recollection((float(x), float(y)), float(cosine), f"token of {leaves[row]}")
+            for row, (x, y), cosine in zip(rows[best], centres[rows[best]], cosines[best], strict=True)
+            if cosine >= self.parts.similar
+        ]
 
     def _told(self, record: Record, cosine: float, why: str) -> Recollection:
         return Recollection((record.payload["x"], record.payload["y"]), cosine, why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -47,15 +48,8 @@ class RankedStreetAgent:
         self.plan(instruction, found, log_odds)
 
     def weigh(self, instruction: StreetInstruction) -> tuple[Candidates, Float[np.ndarray, " n"]]:
-        """All walks with their log probabilities."""
-        streets, pose = instruction.streets, instruction.start
-        found = candidates(streets, pose, self.reach)
-        if not len(found):
-            return found, np.zeros(0)
-        program = parse(instruction.text)
-        features = featurise(streets, program, found, pose.heading)
-        ranker = self._rankers.of(streets.xy[found.trunks[0][0]])
-        return found, ranker.scores(features, instruction.text, program)
+        """All walks with their log probabilities; agents with the same weights share the work on one instruction."""
+        return _weighed(self._rankers, instruction.streets, instruction.start, instruction.text, self.reach)
 
     def plan(
         self, instruction: StreetInstruction, found: Candidates, log_odds: Float[np.ndarray, " n"], n_walked: int = 1
@@ -97,6 +91,21 @@ class RankedStreetAgent:
             self._actions = actions_along(streets, pose, way)
 
 
+@lru_cache(maxsize=256)
+def _weighed(
+    rankers: RegionRankers, streets: StreetMap, pose: Pose, text: str, reach: Reach
+) -> tuple[Candidates, Float[np.ndarray, " n"]]:
+    """All walks from a pose with their log probabilities under a text; nobody may change them."""
+    found = candidates(streets, pose, reach)
+    if not len(found):
+        return found, np.zeros(0)
+    program = parse(text)
+    features = featurise(streets, program, found, pose.heading)
+    log_odds = rankers.of(streets.xy[found.trunks[0][0]]).scores(features, text, program)
+    log_odds.flags.writeable = False
+    return found, log_odds
+
+
 def load_weights(name: str) -> RegionRankers:
     """Weights by their name in the package, or from a file.
 
@@ -114,17 +123,15 @@ def best_walk(streets: StreetMap, found: Candidates, log_odds: Float[np.ndarray,
     Walks of fewer than `least` hops are not taken, but what they say of the goal counts.
     """
     odds = np.exp(log_odds - log_odds.max())
-    ends = np.array([found.trunks[t][e] for t, e in zip(found.trunk.tolist(), found.end.tolist(), strict=True)])
-    places, of = np.unique(ends, return_inverse=True)
+    places, of = np.unique(found.last, return_inverse=True)
     mass = np.bincount(of, odds)
     first, neighbours = streets.undirected
-    completes = mass.copy()
-    for i, place in enumerate(places):
-        near = neighbours[first[place] : first[place + 1]]
-        at = np.searchsorted(places, near)
-        is_there = at < len(places)
-        is_there[is_there] = places[at[is_there]] == near[is_there]
-        completes[i] += mass[at[is_there]].sum()
+    n_near = first[places + 1] - first[places]
+    owner = np.repeat(np.arange(len(places)), n_near)
+    near = neighbours[np.arange(len(owner)) + np.repeat(first[places] - np.cumsum(n_near) + n_near, n_near)]
+    at = np.minimum(np.searchsorted(places, near), len(places) - 1)
+    is_end = places[at] == near
+    completes = mass + np.bincount(owner[is_end], mass[at[is_end]], len(places))
     completes[np.bincount(of, found.end >= least) == 0] = -1.0
     there = np.flatnonzero((of == int(completes.argmax())) & (found.end >= least))
     return int(there[odds[there].argmax()])

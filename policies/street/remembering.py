@@ -57,7 +57,7 @@ class RememberingStreetAgent(RankedStreetAgent):
         self._clock = 0.0
         self._walked: list[int] = []
         self._task: StreetInstruction | None = None
-        self._found = Candidates((), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        self._found = Candidates.none()
         self._log_odds = np.zeros(0)
         self._ends: list[bool] = []
         self.n_replans = 0
@@ -124,32 +124,27 @@ class RememberingStreetAgent(RankedStreetAgent):
         self.plan(instruction, self._found.only(kept), log_odds, n_walked=len(self._walked))
 
     def _consistent(self) -> np.ndarray:
-        walked, found = tuple(self._walked), self._found
-        n = len(walked)
+        """The walks that begin as was walked, or end on that."""
+        found, n = self._found, len(self._walked)
         if not len(found):
             return np.zeros(0, np.int64)
-        shared = np.array([_shared(trunk, walked) for trunk in found.trunks])[found.trunk]
+        begin = found.table[:, :n]
+        shared = (begin == self._walked[: begin.shape[1]]).cumprod(axis=1).sum(axis=1)[found.trunk]
         return np.flatnonzero(shared >= np.minimum(found.end + 1, n))
 
     def _evidence(self, instruction: StreetInstruction, kept: np.ndarray, here: np.ndarray) -> Float[np.ndarray, " k"]:
         """What the recollections of the landmarks add to the log odds of the walks."""
         total = np.zeros(len(kept))
         trunk, end = self._found.trunk[kept], self._found.end[kept]
-        paths = {t: instruction.streets.xy[list(self._found.trunks[t])] for t in np.unique(trunk).tolist()}
+        used, row = np.unique(trunk, return_inverse=True)
+        paths = instruction.streets.xy[self._found.table[used]]
         for (_, embedding), is_end in zip(instruction.landmarks, self._ends, strict=True):
             best = np.zeros(len(kept))
             for r in self.memory.read(embedding, here):
-                apart = np.zeros(len(kept))
-                for t, path in paths.items():
-                    rows = trunk == t
-                    d = np.linalg.norm(path - np.array(r.position), axis=1)
-                    apart[rows] = (d if is_end else np.minimum.accumulate(d))[end[rows]]
-                off = np.maximum(apart - self.slack, 0.0) / self.spread
+                apart = np.linalg.norm(paths - np.array(r.position), axis=2)
+                if not is_end:
+                    apart = np.minimum.accumulate(apart, axis=1)
+                off = np.maximum(apart[row, end] - self.slack, 0.0) / self.spread
                 best = np.maximum(best, r.cosine * np.exp(-0.5 * off**2))
             total += self.weight * best
         return total
-
-
-def _shared(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many places two walks have in common from their start."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
