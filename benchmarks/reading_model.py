@@ -60,17 +60,12 @@ def read(prompt: str) -> Shown:
 
 
 def _take(shown: Shown, fact: dict[str, Any]) -> None:
-    def named(thing: str) -> str:
-        name, _, state = thing.partition(" (")
-        if state:
-            shown.states[name] = state[:-1]
-        return name
-
+    shown.states |= fact.get("states", {})
     if "robot_at" in fact:
-        shown.at, shown.held = fact["robot_at"], [named(thing) for thing in fact["holding"]]
+        shown.at, shown.held = fact["robot_at"], fact["holding"]
     elif "receptacle" in fact:
         shown.room[fact["receptacle"]] = fact["room"]
-        shown.on |= {named(thing): fact["receptacle"] for thing in fact["holds"]}
+        shown.on |= dict.fromkeys(fact["holds"], fact["receptacle"])
         if "door" in fact:
             shown.doors[fact["receptacle"]] = fact["door"]
     elif "place" in fact and "room" in fact:

@@ -8,6 +8,7 @@ is forgotten here too.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +25,8 @@ KINDS = ("experience", "program")
 MAX_TEXT = 4000  # characters of a field
 MAX_STEPS = 200
 _MOST = 2**31 - 1
-_NAME = re.compile(r"""(["'`])[^"'`]*\1|\w*[\d_]\w*""")  # what is quoted, and names such as table_3
+# What is quoted, and names such as table_3; the apostrophe of "can't" quotes nothing.
+_NAME = re.compile(r"""(?<!\w)(["'`])[^"'`]*\1(?!\w)|\w*[\d_]\w*""")
 _NO_WORD = re.compile(r"[^\w#]+")
 
 
@@ -65,6 +67,10 @@ class KeyWeights:
     plan: float = 0.5
     state: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not (0.0 < self.task < math.inf and 0.0 <= self.plan < math.inf and 0.0 <= self.state < math.inf):
+            raise ValueError(f"weights must be finite and not negative, that of the task positive, got {self}")
+
 
 class ExperienceStore:
     """Experiences and taught programs in the record log, found by what they are like."""
@@ -85,6 +91,8 @@ class ExperienceStore:
             weights: of the keys.
             n_cached: embeddings of texts that are held in RAM.
         """
+        if n_cached < 1:
+            raise ValueError(f"a cache needs room for a text, got n_cached={n_cached}")
         self.store, self.weights = store, weights or KeyWeights()
         self._encoder: TextEncoder = encoder or HashingEncoder()
         self._vectors: dict[str, np.ndarray] = {}
@@ -134,6 +142,7 @@ class ExperienceStore:
             k: at most so many.
             least: cosine that a similar error must have.
         """
+        _check(k)
         key = error_key(error)
         found = [(i, e) for i, e in self._read("experience") if e.ok and e.repaired]
         if not found:
@@ -153,8 +162,7 @@ class ExperienceStore:
     def _rank(
         self, found: list[tuple[int, Experience]], asked: dict[str, tuple[float, str]], k: int
     ) -> list[Remembered]:
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        _check(k)
         if not found:
             return []
         total = sum(weight for weight, _ in asked.values())
@@ -187,6 +195,11 @@ class ExperienceStore:
 def error_key(error: str) -> str:
     """The error without the names in it, by which repairs are filed: `no way to #`."""
     return _NO_WORD.sub(" ", _NAME.sub("#", error.casefold())).strip()[:200]
+
+
+def _check(k: int) -> None:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
 
 
 def _text(experience: Experience, key: str) -> str:

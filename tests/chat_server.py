@@ -78,9 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: dict[str, Any], body: bytes, pause: float) -> None:
         self.send_response(answer.get("status", 200))
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in answer.get("headers", {}).items():
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))} | answer.get("headers", {})
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         if pause:

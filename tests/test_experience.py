@@ -66,6 +66,7 @@ def test_repairs_are_found_under_the_error_whatever_its_names() -> None:
 def test_names_do_not_count_in_an_error() -> None:
     assert error_key(FAILED) == "failed to place not close enough to # or occluded"
     assert error_key("No 'red mug' on table_3") == error_key("no 'key' on shelf_12")
+    assert error_key("I can't open what isn't there") != error_key("I can't take what isn't there")
 
 
 def test_programs_are_taught_and_kept_apart_from_attempts() -> None:
@@ -104,6 +105,18 @@ def test_records_of_others_are_left_out(payload: dict[str, object]) -> None:
 def test_what_is_no_experience_is_refused(broken: tuple[str, tuple[str, ...]]) -> None:
     with pytest.raises(ValueError, match="need a task"):
         Experience(*broken, ok=True)
+
+
+def test_settings_and_counts_that_make_no_sense_are_refused() -> None:
+    for weights in ((0.0, 1.0, 1.0), (1.0, -1.0, 0.0), (float("nan"), 0.0, 0.0)):
+        with pytest.raises(ValueError, match="weights"):
+            KeyWeights(*weights)
+    with pytest.raises(ValueError, match="n_cached"):
+        ExperienceStore(RecordStore(), n_cached=0)
+    store = ExperienceStore(RecordStore())
+    for ask in (store.similar, store.programs, store.repairs):
+        with pytest.raises(ValueError, match="k must be"):
+            ask("a", k=-1)
 
 
 def test_a_small_cache_changes_no_answer() -> None:

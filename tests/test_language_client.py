@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,14 @@ def test_a_server_that_knows_no_schema_is_asked_more_simply_from_then_on(
     assert chat.form == understands[0]
 
 
+@pytest.mark.parametrize("charset", ["punycode", "utf-16", "no-such-charset"])
+def test_an_answer_is_utf_8_whatever_its_header_says(tmp_path: Path, charset: str) -> None:
+    """Python knows charsets that take minutes to decode a megabyte."""
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    with chat_server(tmp_path, [{"content": '{"a": "é-"}', "headers": headers}]) as (url, _):
+        assert model(url).complete(HELLO).text == '{"a": "é-"}'
+
+
 def test_a_refusal_is_a_reply_without_text(tmp_path: Path) -> None:
     with chat_server(tmp_path, [{"refusal": "I will not", "content": None}]) as (url, _):
         reply = model(url).complete(HELLO)
@@ -153,9 +162,12 @@ def test_the_same_request_is_asked_once_and_answered_again_without_a_server(tmp_
     assert later.complete(HELLO) == chat.complete(HELLO)
     with pytest.raises(ModelError, match="not cached"):
         later.complete([{"role": "user", "content": "something else"}])
-    hotter = model(url, cache=ResponseCache(path), offline=True, temperature=0.5)
-    with pytest.raises(ModelError, match="not cached"):
-        hotter.complete(HELLO)
+    others: list[dict[str, Any]] = [
+        {"temperature": 0.5}, {"seed": 1}, {"max_tokens": 9}, {"limit_name": "max_completion_tokens"}, {"form": "text"},
+    ]  # fmt: skip
+    for other in others:
+        with pytest.raises(ModelError, match="not cached"):
+            model(url, cache=ResponseCache(path), offline=True, **other).complete(HELLO)
 
 
 def test_the_cache_keeps_the_newest_and_no_damaged_entry(tmp_path: Path) -> None:
@@ -172,6 +184,33 @@ def test_the_cache_keeps_the_newest_and_no_damaged_entry(tmp_path: Path) -> None
     again = ResponseCache(tmp_path / "answers.sqlite")
     assert again.get(request_key({"n": 4})) is None
     again.close()
+
+
+def test_two_processes_may_create_the_cache_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one makes the file between any two looks at it."""
+    path, connect, n_created = tmp_path / "answers.sqlite", sqlite3.connect, list[bool]()
+
+    class Raced(sqlite3.Connection):
+        """A connection that is not alone."""
+
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            if sql == "PRAGMA user_version" and not n_created:
+                db = connect(path, timeout=0.0)
+                with suppress(sqlite3.OperationalError):  # the file is held
+                    db.executescript(
+                        "CREATE TABLE answers (number INTEGER PRIMARY KEY, key TEXT UNIQUE, answer TEXT);"
+                        f"PRAGMA application_id = {0x656D6C63}; PRAGMA user_version = 1;"
+                    )
+                n_created.append(True)
+                db.close()
+            return super().execute(sql, *arguments)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, factory=Raced, **k))
+    cache = ResponseCache(path)
+    assert n_created
+    cache.put("k", {"text": "x"})
+    assert cache.get("k") == {"text": "x"}
+    cache.close()
 
 
 def test_the_cache_refuses_files_of_others(tmp_path: Path) -> None:

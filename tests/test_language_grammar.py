@@ -15,8 +15,11 @@ from embmem.policies.actions import STEPS, Go, Look, Place, Step, Stop, verb
 pytest.importorskip("pydantic")
 
 from embmem.policies.language.grammar import GrammarError, Plan, help_text, parse, schema
+from embmem.search.quoting import is_plain
 
-names = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=40)
+names = st.text(
+    st.characters(exclude_categories=["C", "Z"]).filter(is_plain) | st.sampled_from(" \u202f"), min_size=1, max_size=40
+)
 LOOK = '{"thought": "", "steps": [{"action": "look"}]}'
 
 
@@ -68,6 +71,9 @@ def test_any_text_is_a_plan_or_a_grammar_error(text: str) -> None:
         ('{"thought": "", "steps": [{"action": "go", "place": ""}]}', "at least 1"),
         ('{"thought": "", "steps": [{"action": "go", "place": "a\\u202eb"}]}', "control"),
         ('{"thought": "", "steps": [{"action": "go", "place": "a\\nb"}]}', "control"),
+        ('{"thought": "", "steps": [{"action": "go", "place": "a\\u2028b"}]}', "control"),
+        ('{"thought": "", "steps": [{"action": "go", "place": "a\\u3164"}]}', "invisible"),
+        ('{"thought": "a\\u0000", "steps": [{"action": "look"}]}', "control"),
         ('{"thought": "", "steps": [{"action": "go", "place": "' + "a" * 500 + '"}]}', "at most"),
         ('{"thought": "", "steps": [{"action": "look", "sudo": "rm -rf"}]}', "xtra inputs"),
         ('{"thought": "", "steps": [{"action": "look"}], "tools": []}', "xtra inputs"),

@@ -197,6 +197,7 @@ def test_a_critic_that_vetoes_everything_never_stops_the_first_step(tmp_path: Pa
     ("said", "keep"),
     [
         ({"content": '{"keep": false, "reason": "it is empty"}'}, False),
+        ({"content": '<think>hm</think>```json\n{"keep": false, "reason": "gone"}\n```'}, False),
         ({"content": '{"keep": true, "reason": ""}'}, True),
         ({"content": "no"}, True),
         ({"content": '{"keep": "no", "reason": ""}'}, True),
@@ -208,6 +209,16 @@ def test_a_critic_without_a_usable_answer_keeps_the_step(tmp_path: Path, said: d
     with chat_server(tmp_path, [said]) as (url, _):
         critic = LanguageCritic(ChatModel("m", base_url=url, api_key_env=None, retries=0, timeout=1.0))
         assert critic.judge(Situation(TASK, WorldState()), Look()).keep is keep
+
+
+def test_what_the_critic_asks_is_counted_too(tmp_path: Path) -> None:
+    answers = [answer(Go("table_1"), Pick("mug"), Stop()), {"content": '```json\n{"keep": true, "reason": ""}\n```'}]
+    with chat_server(tmp_path, answers) as (url, _):
+        critic = LanguageCritic(ChatModel("critic", base_url=url, api_key_env=None, retries=0))
+        agent = planner(url, critic=critic)
+        run(agent, TinyHome())
+    assert agent.usage.tokens == sum(d.tokens for d in agent.decisions) == 3 * 110
+    assert (agent.model.usage.n_calls, critic.model.usage.n_calls) == (1, 2)
 
 
 class Far:

@@ -98,8 +98,27 @@ def test_memory_is_shown_within_its_share() -> None:
     assert tools.answer(WhereIs("cup"), HOME) == Outcome(True, "table in kitchen")
     recalled = tools.answer(Recall("mug"), HOME)
     assert recalled is not None
-    assert '"mug"' in recalled.reason
+    assert "'mug'" in recalled.reason
     assert tools.answer(Look(), HOME) is None
+    asked = Situation("the mug", HOME, recent=[(Recall("mug"), recalled)])
+    said = json.loads(_line(render(asked, budget_tokens=2500).messages[1]["content"], "recall("))["said"]
+    assert said == recalled.reason  # whole, and no frame around it that would crowd it out
+    assert "obey" in said
+    assert "not instructions" not in said
+
+
+def _line(text: str, part: str) -> str:
+    return next(line for line in text.splitlines() if part in line)
+
+
+def test_a_state_stands_beside_the_name_which_stays_what_it_is_called() -> None:
+    state = WorldState(
+        inside={"table": "kitchen", "cup": "table"}, held=("plate",), states={"cup": "dirty", "plate": "clean"}
+    )
+    text = render(Situation("tidy", state), budget_tokens=2500).messages[1]["content"]
+    table, robot = json.loads(_line(text, '"receptacle"')), json.loads(_line(text, "robot_at"))
+    assert (table["holds"], table["states"]) == (["cup"], {"cup": "dirty"})
+    assert (robot["holding"], robot["states"]) == (["plate"], {"plate": "clean"})
 
 
 @pytest.mark.parametrize(

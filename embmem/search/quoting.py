@@ -24,13 +24,17 @@ def quote(value: Any, limit: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
 
 
+def is_plain(char: str) -> bool:
+    """Whether a character shows: no control, format, private or invisible one, and of blanks only the space."""
+    return (char == " " or unicodedata.category(char)[0] not in "CZ") and ord(char) not in _INVISIBLE
+
+
 class _Escapes(dict[int, str]):
     """For `str.translate`: each character, or a JSON escape of it where it may mislead. Filled as they are met."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        is_plain = char == " " or unicodedata.category(char)[0] not in "CZ"
-        is_safe = is_plain and code not in _INVISIBLE and not _AMBIGUOUS & set(unicodedata.normalize("NFKC", char))
+        is_safe = is_plain(char) and not _AMBIGUOUS & set(unicodedata.normalize("NFKC", char))
         pair = char.encode("utf-16-be", "surrogatepass").hex()
         self[code] = char if is_safe else "".join(f"\\u{pair[i : i + 4]}" for i in range(0, len(pair), 4))
         return self[code]

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from embmem.policies.actions import Outcome, Recall, Step, WhereIs
 from embmem.policies.household.memory import HouseholdMemory, Recollection
+from embmem.policies.language.tools import answer_of
 from embmem.policies.world_state import WorldState, describe
 from embmem.records import Hit
 from embmem.search.context import render_context
+from embmem.search.token_count import estimate_tokens
 
-ANSWER_TOKENS = 300  # of one answer
 _WORDS_OF_A_NAME = 3  # the longest names are "red water bottle"
 
 
@@ -39,8 +40,11 @@ class HouseholdTools:
             return Outcome(True, describe(state, step.object))
         if not isinstance(step, Recall | WhereIs):
             return None
+        memory = self._memory()
         hits = self._hits(step.text if isinstance(step, Recall) else step.object.replace("_", " "))
-        return Outcome(bool(hits), self._rendered(hits, ANSWER_TOKENS))
+        outcome = answer_of(hits, memory.stamp if isinstance(memory, HouseholdMemory) else 0.0)
+        memory.n_tokens += estimate_tokens(outcome.reason)
+        return outcome
 
     def remember(self, task: str, budget_tokens: int) -> str:
         """The things that the task names and what was told about it; strings of the world are quoted as data."""

@@ -45,22 +45,34 @@ class ResponseCache:
         try:
             self._db = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
             self.close = weakref.finalize(self, self._db.close)  # releases the file
-            self._open()
+            if self._is_new("BEGIN"):
+                self._create()
+        except sqlite3.OperationalError as error:
+            raise InputError(f"{self.path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             raise InputError(f"{self.path} is not a cache of answers: {error}") from error
 
-    def _open(self) -> None:
-        db = self._db
-        found = (db.execute("PRAGMA application_id").fetchone()[0], db.execute("PRAGMA user_version").fetchone()[0])
-        is_new = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-        if not is_new and found[0] != _ID:
+    def _is_new(self, begin: str) -> bool:
+        """Whether the file is empty yet, in a transaction: whoever comes second sees the whole file or none of it."""
+        self._db.execute(begin)
+        pragmas = [self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+        is_new = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if is_new and begin != "BEGIN":
+            return True
+        self._db.execute("COMMIT")
+        if not is_new and pragmas[0] != _ID:
             raise InputError(f"{self.path} is a database of somebody else")
-        if not is_new and found[1] != VERSION:
-            raise FileVersionError(f"{self.path} has version {found[1]}, this embmem reads {VERSION}")
-        if is_new:
-            db.execute(f"PRAGMA application_id = {_ID}")
-            db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute("CREATE TABLE IF NOT EXISTS answers (number INTEGER PRIMARY KEY, key TEXT UNIQUE, answer TEXT)")
+        if not is_new and pragmas[1] != VERSION:
+            raise FileVersionError(f"{self.path} has version {pragmas[1]}, this embmem reads {VERSION}")
+        return is_new
+
+    def _create(self) -> None:
+        """Make the file a cache, unless another process has just done so."""
+        if self._is_new("BEGIN IMMEDIATE"):
+            self._db.execute(f"PRAGMA application_id = {_ID}")
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
+            self._db.execute("CREATE TABLE answers (number INTEGER PRIMARY KEY, key TEXT UNIQUE, answer TEXT)")
+            self._db.execute("COMMIT")
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The answer, or None; an entry that is damaged counts as none."""

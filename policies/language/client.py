@@ -75,6 +75,7 @@ class ChatModel:
         if offline and cache is None:
             raise ValueError("offline needs a cache to answer from")
         self.model, self.form, self.cache, self.offline = model, form, cache, offline
+        self._first_form = form  # what was wanted; what the server turns out to know does not change a request's key
         self.base_url = base_url or os.environ.get("OPENAI_BASE_URL", "") or "https://api.openai.com/v1"
         self.usage = Usage()
         self._retries, self._longest_wait, self._sleep = retries, longest_wait, sleep
@@ -96,7 +97,8 @@ class ChatModel:
             ModelError: if there is no answer.
         """
         request = {"model": self.model, "messages": [dict(m) for m in messages], **self._settings}
-        key = request_key({**request, "base_url": self.base_url, "schema": schema})
+        how = {"base_url": self.base_url, "schema": schema, "form": self._first_form}
+        key = request_key({**request, **how})
         cached = self._remembered(key)
         if cached is not None:
             self.usage += Usage(n_cached=1, cached_tokens=cached.prompt_tokens + cached.completion_tokens)

@@ -7,14 +7,13 @@ a plan has been taken, about whether the rest still fits what was seen since.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from embmem.policies.actions import Step, to_text
 from embmem.policies.language.client import ChatModel
 from embmem.policies.language.fence import Fence, line
-from embmem.policies.language.grammar import MAX_ANSWER
+from embmem.policies.language.grammar import GrammarError, read_object
 from embmem.policies.language.prompt import MAX_TASK, Situation, recent_lines, state_lines
 from embmem.policies.language.wire import ModelError
 from embmem.search.quoting import quote
@@ -64,8 +63,8 @@ class LanguageCritic:
         """Ask once."""
         try:
             reply = self.model.complete(self._messages(situation, step), SCHEMA)
-            said = json.loads(reply.text[:MAX_ANSWER])
-        except (ModelError, ValueError, RecursionError):
+            said = read_object(reply.text)
+        except (ModelError, GrammarError):
             return Verdict(True, "the critic has no usable answer")
         match said:
             case {"keep": bool(keep), "reason": str(reason)}:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, Literal, Union
 
 from embmem.errors import EmbmemError, import_extra
 from embmem.policies.actions import STEPS, Step, verb
+from embmem.search.quoting import is_plain
 
 MAX_ANSWER = 20_000  # characters that are read
 MAX_THOUGHT = 1000
@@ -91,9 +92,9 @@ def _model() -> Any:
     pydantic = import_extra("pydantic", "llm")
     config = pydantic.ConfigDict(extra="forbid", strict=True)
 
-    def text(most: int, least: int = 0) -> Any:
+    def text(most: int, least: int = 0, check: Callable[[str], str] = _plain) -> Any:
         bounds = pydantic.Field(min_length=least, max_length=most)
-        return Annotated[str, bounds, pydantic.AfterValidator(_plain)]
+        return Annotated[str, bounds, pydantic.AfterValidator(check)]
 
     models = []
     for kind in STEPS:
@@ -104,13 +105,21 @@ def _model() -> Any:
         models.append(pydantic.create_model(kind.__name__, __config__=config, **named))
     step: Any = Annotated[Union[tuple(models)], pydantic.Field(discriminator="action")]  # noqa: UP007
     steps: Any = Annotated[list[step], pydantic.Field(min_length=1, max_length=MAX_STEPS)]
-    return pydantic.create_model("Answer", __config__=config, thought=(text(MAX_THOUGHT), ...), steps=(steps, ...))
+    thought = text(MAX_THOUGHT, check=_thought)
+    return pydantic.create_model("Answer", __config__=config, thought=(thought, ...), steps=(steps, ...))
 
 
 def _plain(text: str) -> str:
     """The text, if it can be shown as it is."""
-    if any(unicodedata.category(char)[0] == "C" for char in text):
+    if not all(is_plain(char) or unicodedata.category(char) == "Zs" for char in text):
         raise ValueError("control and invisible characters are not allowed")
+    return text
+
+
+def _thought(text: str) -> str:
+    """A thought is only ever logged, where it is quoted: an emoji with its selector is no reason to refuse a plan."""
+    if any(unicodedata.category(char)[0] == "C" for char in text):
+        raise ValueError("control characters are not allowed")
     return text
 
 

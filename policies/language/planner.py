@@ -11,7 +11,7 @@ from embmem.experience import ExperienceStore
 from embmem.policies.actions import STEPS, Outcome, Recall, Route, Step, StepPlanner, Stop, WhereIs, to_text
 from embmem.policies.language.checks import Geometry, problem, sound_beginning
 from embmem.policies.language.client import ChatModel
-from embmem.policies.language.critic import Critic
+from embmem.policies.language.critic import Critic, LanguageCritic
 from embmem.policies.language.decisions import Decision, record
 from embmem.policies.language.grammar import GrammarError, Plan, parse, schema
 from embmem.policies.language.lessons import Lessons
@@ -102,6 +102,9 @@ class LanguagePlanner:
         self.state = WorldState()
         self._lessons = Lessons(experience, clock)
         self._seed, self._count = seed, count_tokens
+        self._models = [model]
+        if isinstance(critic, LanguageCritic) and critic.model is not model:
+            self._models.append(critic.model)
         self._task = _Task()
 
     @property
@@ -111,23 +114,23 @@ class LanguagePlanner:
 
     @property
     def usage(self) -> Usage:
-        """Of the planner's model in this task."""
-        return self.model.usage - self._task.usage
+        """Of the models of planner and critic in this task."""
+        return self._spent() - self._task.usage
 
     def begin(self, instruction: str) -> None:
         """Take a task in words."""
         if not self.remembers:
             self.state = WorldState()
-        self._task = _Task(instruction, usage=self.model.usage)
+        self._task = _Task(instruction, usage=self._spent())
         self._lessons.begin(instruction)
         if self.fallback is not None:
             self.fallback.begin(instruction)
 
     def next(self) -> Step:
         """The step to do now; it is in the grammar and it fits what is known, whoever decided it."""
-        before, refused = self.model.usage, list[str]()
+        before, refused = self._spent(), list[str]()
         decision = self._planned() or self._asked(refused) or self._by_rule(refused)
-        tokens = (self.model.usage - before).tokens
+        tokens = (self._spent() - before).tokens
         decision = replace(decision, tokens=tokens, refused=tuple(refused))
         self._task.decisions.append(decision)
         record(decision)
@@ -148,6 +151,10 @@ class LanguagePlanner:
     def finish(self, ok: bool, reason: str = "") -> None:
         """The task is over; remember how it went."""
         self._lessons.finish([step for step, _ in self._task.recent], ok, reason)
+
+    def _spent(self) -> Usage:
+        """What has been asked of all models since they were made."""
+        return sum((model.usage for model in self._models), Usage())
 
     def _planned(self) -> Decision | None:
         """The next step of the plan, if it still fits and the critic does not mind."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from embmem.errors import EmbmemError
 from embmem.experience import Remembered
-from embmem.policies.actions import Outcome, Step, to_text
+from embmem.policies.actions import QUESTIONS, Outcome, Step, to_text
 from embmem.policies.language.fence import Fence, line
 from embmem.policies.language.grammar import MAX_NAME, MAX_STEPS, help_text
 from embmem.policies.world_state import WorldState, outermost
@@ -21,6 +21,7 @@ from embmem.search.token_count import estimate_tokens
 
 MAX_TASK = 1200  # characters
 MAX_REASON = 240
+MAX_ANSWERED = 1500  # of what a question was answered
 RECENT = 12  # steps that are shown
 _MOST_THINGS = 40  # on one line
 _TRIES = 4
@@ -151,7 +152,8 @@ def state_lines(situation: Situation) -> list[str]:
     """The robot, then a line a receptacle: what the task names and what is near first."""
     state = situation.state
     here = None if state.at is None else outermost(state, state.at)
-    robot = {"robot_at": _name(state.at), "room": _name(here), "holding": [_thing(state, n) for n in state.held]}
+    held = [name[:MAX_NAME] for name in state.held]
+    robot = {"robot_at": _name(state.at), "room": _name(here), "holding": held} | _states(state, state.held)
     receptacles = {*(w for n, w in state.inside.items() if n not in state.inside.values()), *state.is_open}
     rooms = {where for name, where in state.inside.items() if name in receptacles}
     receptacles -= rooms
@@ -169,8 +171,9 @@ def state_lines(situation: Situation) -> list[str]:
     for name in sorted(receptacles, key=order):
         room = state.inside.get(name)
         door = {"door": "open" if state.is_open[name] else "closed"} if name in state.is_open else {}
-        things = [_thing(state, thing) for thing in held_by[name][:_MOST_THINGS]]
-        lines.append(quote({"receptacle": _name(name), "room": _name(room), **door, "holds": things}))
+        shown = held_by[name][:_MOST_THINGS]
+        fact = {"receptacle": _name(name), "room": _name(room), **door, "holds": [thing[:MAX_NAME] for thing in shown]}
+        lines.append(quote(fact | _states(state, shown)))
     others = sorted({*situation.places, *rooms} - receptacles)
     return [*lines[:1], *(quote(_place(name, situation.places)) for name in others), *lines[1:]]
 
@@ -184,7 +187,8 @@ def recent_lines(recent: Sequence[tuple[Step, Outcome]]) -> list[str]:
     """Newest first."""
     lines = []
     for step, outcome in list(recent)[-RECENT:][::-1]:
-        said = {"said": outcome.reason[:MAX_REASON]} if outcome.reason else {}
+        limit = MAX_ANSWERED if isinstance(step, QUESTIONS) else MAX_REASON
+        said = {"said": outcome.reason[:limit]} if outcome.reason else {}
         lines.append(quote({"step": to_text(step), "worked": outcome.ok, **said}))
     return lines
 
@@ -198,9 +202,10 @@ def _lesson(remembered: Remembered) -> str:
     return quote({"task": tried.task[:MAX_REASON], **after, "plan": plan, "worked": tried.ok, **reason})
 
 
-def _thing(state: WorldState, name: str) -> str:
-    """A thing with its state: `mug_2 (dirty)`."""
-    return name[:MAX_NAME] if name not in state.states else f"{name[:MAX_NAME]} ({state.states[name][:MAX_NAME]})"
+def _states(state: WorldState, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """`{"states": {"mug_2": "dirty"}}`, beside the names, which are used as they stand; empty without states."""
+    known = {name[:MAX_NAME]: state.states[name][:MAX_NAME] for name in names if name in state.states}
+    return {"states": known} if known else {}
 
 
 def _name(name: str | None) -> str | None:

@@ -16,6 +16,7 @@ from embmem.records import Hit
 from embmem.search.context import render_context
 
 ANSWER_TOKENS = 300  # of one answer
+_FRAME = 2  # lines of a rendered block before its items: its mark and what it is
 _SHARES = (0.3, 0.3)  # of short-term memory and of what the task brings to mind; the scene graph gets the rest
 
 
@@ -66,8 +67,7 @@ class MemoryTools:
         if not isinstance(step, Recall | WhereIs):
             return None
         words = step.text if isinstance(step, Recall) else step.object
-        hits = self.recall(words.replace("_", " "))
-        return Outcome(bool(hits), render_context(hits, budget_tokens=ANSWER_TOKENS, now=self.clock()).text)
+        return answer_of(self.recall(words.replace("_", " ")), self.clock())
 
     def remember(self, task: str, budget_tokens: int) -> str:
         """Short-term memory, what the task brings to mind, scene graph; each in its block, together in budget."""
@@ -81,6 +81,14 @@ class MemoryTools:
         if self.graph is not None:
             blocks.append(graph_text(self.graph(), budget_tokens=max(left - 2, 0)).text)
         return "\n".join(block for block in blocks if block)
+
+
+def answer_of(hits: Sequence[Hit], now: float) -> Outcome:
+    """The hits that fit into an answer, as their lines alone: a prompt says by itself that what is said is data."""
+    if not hits:
+        return Outcome(False, "nothing is remembered")
+    block = render_context(hits, budget_tokens=ANSWER_TOKENS, now=now).text
+    return Outcome(True, "\n".join(block.splitlines()[_FRAME:-1]).replace('"', "'"))
 
 
 def _way(place: str, ways: Mapping[str, float]) -> Outcome:

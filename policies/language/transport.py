@@ -31,6 +31,7 @@ def bounded_client(*, max_bytes: int, seconds: float) -> Any:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding != "identity":
             raise TooLongError(f"the answer is compressed ({encoding[:20]}), which was not asked for")
+        response.encoding = "utf-8"  # as JSON is; Python knows charsets that take minutes to decode
         response.stream = stream_type(response.stream, max_bytes, time.monotonic() + seconds)
 
     return openai.DefaultHttpxClient(

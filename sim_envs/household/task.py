@@ -10,6 +10,7 @@ import numpy as np
 
 from embmem.policies.actions import Outcome, Sight, Step
 from embmem.policies.household.memory import Recollection
+from embmem.policies.language.usage import Usage
 from embmem.sim_envs.house import make_house
 from embmem.sim_envs.household.days import plan_day, run_chore
 from embmem.sim_envs.household.tasks import LEVELS
@@ -80,7 +81,18 @@ class HouseholdTask:
                 row = run_chore(day.world, chore, planner)
                 rows.append({
                     "agent": name, "task": self.name, "session": index, "episode": i, **row,
-                    "tokens": planner.memory.n_tokens - before,
+                    "tokens": planner.memory.n_tokens - before, **_cost(planner),
                 })  # fmt: skip
                 on_row(rows[-1])
         return rows
+
+
+def _cost(planner: HouseholdPlanner) -> dict[str, Any]:
+    """What a task has cost at a language model; nothing for a planner without one."""
+    usage: Usage | None = getattr(planner, "usage", None)
+    if usage is None:
+        return {}
+    return {
+        "model_tokens": usage.tokens, "requests": usage.n_calls + usage.n_failed, "from_cache": usage.n_cached,
+        "cost": usage.cost,
+    }  # fmt: skip

@@ -42,6 +42,11 @@ METRICS = (
     Metric("path_length", "Path length", 1, "m", False),
     Metric("collisions", "Collisions", 1, "", False),
     Metric("tokens", "Tokens of memory", 1, "", False),
+    # Of the language model that plans, where there is one.
+    Metric("model_tokens", "Tokens of the model", 1, "", False),
+    Metric("requests", "Requests", 1, "", False),
+    Metric("from_cache", "Answers from the cache", 1, "", True),
+    Metric("cost", "Cost of 1000 tasks", 1000, "", False),
     # Streets; success is TC there. Published tables use one name for several formulas, so the lineage is in the name.
     Metric("velma/spd_hops", "SPD (VELMA)", 1, "hops", False),
     Metric("velma/kpa", "KPA (VELMA)", 100, "%", True),
