@@ -10,16 +10,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from embmem.errors import InputError
-from embmem.output import write_atomic
 from embmem.policies.street.candidates import Reach
 from embmem.policies.street.features import EDITS, N_LENGTHS, PLACES, WAYS
 from embmem.policies.street.ranking import Ranker
+from embmem.weights import load_weights, save_weights
 
-KIND, VERSION = "street_rankers", 1
+KIND, VERSION = "embmem street rankers", 1
 PARTS = ("edits", "places", "ways", "lengths")
 
 
@@ -44,16 +42,13 @@ def save_rankers(file: Path, made: RegionRankers) -> None:
     for i, ranker in enumerate(made.rankers):
         words.append({"words": list(ranker.words), "openings": list(ranker.openings)})
         tensors |= {f"{i}.{part}": getattr(ranker, part) for part in PARTS}
-    metadata = {
-        "kind": KIND,
-        "version": str(VERSION),
+    facts = {
         "columns": json.dumps([EDITS, PLACES, WAYS]),
         "words": json.dumps(words),
         "reach": json.dumps(asdict(made.reach)),
         "about": json.dumps(made.about),
     }
-    dense = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in tensors.items()}
-    write_atomic(file, save(dense, metadata))
+    save_weights(file, tensors, kind=KIND, version=VERSION, facts=facts, overwrite=True)
 
 
 @lru_cache(maxsize=8)
@@ -61,22 +56,20 @@ def load_rankers(file: Path) -> RegionRankers:
     """What `save_rankers` wrote.
 
     Raises:
-        InputError: if the file is missing, of another kind, newer, or does not fit together.
+        InputError: if the file is missing, damaged, or does not fit together.
+        FileVersionError: if it is of another kind or newer.
     """
+    tensors, facts = load_weights(file, kind=KIND, version=VERSION)
     try:
-        with safe_open(file, framework="numpy") as f:
-            metadata, tensors = f.metadata() or {}, {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
-        if metadata.get("kind") != KIND or int(metadata["version"]) > VERSION:
-            raise InputError(f"{file}: not {KIND} of version {VERSION} or older")
-        if json.loads(metadata["columns"]) != [list(EDITS), list(PLACES), list(WAYS)]:
+        if json.loads(facts["columns"]) != [list(EDITS), list(PLACES), list(WAYS)]:
             raise InputError(f"{file}: made for other features; fit it again, see docs/streets.md")
-        words = json.loads(metadata["words"])
+        words = json.loads(facts["words"])
         rankers = tuple(_ranker(tensors, i, own) for i, own in enumerate(words))
         centres = tensors["centres"].astype(float)
         if centres.shape != (len(rankers), 2) or not rankers:
             raise InputError(f"{file}: {len(rankers)} rankers, {centres.shape} centres")
-        return RegionRankers(centres, rankers, Reach(**json.loads(metadata["reach"])), json.loads(metadata["about"]))
-    except (OSError, KeyError, ValueError, TypeError, SafetensorError) as error:
+        return RegionRankers(centres, rankers, Reach(**json.loads(facts["reach"])), json.loads(facts["about"]))
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{file}: no weights of street rankers ({error})") from error
 
 
