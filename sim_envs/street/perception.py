@@ -38,13 +38,14 @@ class Perception:
                 continue
             east, north = world.xy[i] - here
             angle, metres = float(np.degrees(np.arctan2(east, north))), float(np.hypot(east, north))
-            seen.append(self._noisy(world.embeddings[i], angle, metres, rng))
+            seen.append(self.noisy(world.embeddings[i], angle, metres, rng))
         if len(world.phrases) and rng.random() < self.false_alarm:
             i = int(rng.integers(len(world.phrases)))
-            seen.append(self._noisy(world.embeddings[i], rng.uniform(0, 360), rng.uniform(0, self.reach), rng))
+            seen.append(self.noisy(world.embeddings[i], rng.uniform(0, 360), rng.uniform(0, self.reach), rng))
         return tuple(seen)
 
-    def _noisy(self, embedding: np.ndarray, angle: float, metres: float, rng: np.random.Generator) -> Sighting:
+    def noisy(self, embedding: np.ndarray, angle: float, metres: float, rng: np.random.Generator) -> Sighting:
+        """A sighting of something with this embedding, at this bearing [degrees] and distance [m]."""
         noise = rng.normal(size=DIM)
         noisy = embedding + self.embedding * noise / np.linalg.norm(noise)
         return Sighting(
