@@ -56,7 +56,7 @@ def by_index(summary: Mapping[str, Any], key: str, label: str) -> str | None:
             curve = {part: [g[key][part] for g in own] for part in ("mean", "low", "high")}
             _line(axes, [g["index"] + 1 for g in own], curve, colours[name], marker="o")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("search number in the session")
+        axes.set_xlabel("episode of the session")
         axes.set_ylabel(label)
 
     return _svg(draw)

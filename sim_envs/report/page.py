@@ -46,8 +46,8 @@ def write_report(
     agents, metrics = summary["agents"].values(), shown_metrics(summary)
     plots = [
         ("Episodes that succeeded within n steps", charts.success_over_steps(summary)),
-        ("Success by search", charts.by_index(summary, "success", "success [%]")),
-        ("SPL by search", charts.by_index(summary, "spl", "SPL [%]")),
+        ("Success by episode", charts.by_index(summary, "success", "success [%]")),
+        ("SPL by episode", charts.by_index(summary, "spl", "SPL [%]")),
     ]
     page = environment.get_template("report.html").render(
         summary=summary,

@@ -80,7 +80,7 @@ def _scene(rows: Sequence[Mapping[str, Any]], strips: Path) -> Scene:
     first = rows[0]
     places = _places(first)
     number = first["episode"] + 1 if isinstance(first["episode"], int) else first["episode"]  # people count from 1
-    title = f"Session {first['session']}, search {number}: {first.get('goal', '')}"
+    title = f"Session {first['session']}, episode {number}: {first.get('goal', '')}"
     scene = Scene(title, bool(first.get("moved")))
     for row in rows:
         file = _strip_file(strips, row)
