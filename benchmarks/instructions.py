@@ -27,13 +27,13 @@ from rich.table import Table
 
 from embmem.agent import Body
 from embmem.cli.main import compose_config
-from embmem.maps.scene_graph.rooms import RoomMap
 from embmem.observation import Intrinsics
-from embmem.policies.instructions.known import Doorway, KnownHouse, Landmark
+from embmem.policies.instructions.known import KnownHouse
 from embmem.policies.instructions.matching import best_match
 from embmem.policies.instructions.parsing import Parser
 from embmem.sim_envs.house import House, make_house
 from embmem.sim_envs.instructions.drawing import ToldRoute, draw_told_route
+from embmem.sim_envs.instructions.perfect import known_perfectly
 from embmem.sim_envs.instructions.wording import SPLITS, say
 from embmem.sim_envs.metrics.statistics import Interval, bootstrap_mean, mcnemar, paired_difference
 from embmem.sim_envs.runner import evaluate
@@ -60,25 +60,6 @@ def told_interval(interval: Interval, digits: int = 2) -> str:
     return f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
-def known(house: House) -> KnownHouse:
-    """A house as a perfect memory would know it."""
-    x0, y0, x1, y1 = house.bounds()
-    r = 0.05
-    labels = np.full((int((y1 - y0) / r) + 1, int((x1 - x0) / r) + 1), -1, dtype=np.int32)
-    for room in house.rooms:
-        rows = slice(round((room.y0 - y0) / r), round((room.y1 - y0) / r))
-        labels[rows, round((room.x0 - x0) / r) : round((room.x1 - x0) / r)] = room.id
-    plan = RoomMap(np.array([x0, y0]), r, labels)
-    doors = [Doorway((d.room_a, d.room_b), np.array([(d.x0 + d.x1) / 2, (d.y0 + d.y1) / 2])) for d in house.doors]
-    pieces = [
-        Landmark(f.id, f.category, np.array([f.x0, f.y0]), np.array([f.x1, f.y1]), f.room)
-        for f in house.furniture
-        if f.blocks_floor
-    ]
-    middles = {room.id: plan.middle(room.id) for room in house.rooms}
-    return KnownHouse({room.id: room.kind for room in house.rooms}, middles, tuple(doors), tuple(pieces), plan)
-
-
 def draw_routes(n_houses: int) -> list[tuple[int, House, ToldRoute]]:
     """(number of the house, the house, a route in it), about ten to a house."""
     found = []
@@ -99,7 +80,7 @@ def words(console: Console, n_houses: int) -> Rows:
     parsers = {"all names": Parser(), "names of training": Parser({})}
     table = Table("wordings", "parser", "read right", "way found", title=f"{len(routes)} routes, {n_houses} houses")
     found: Rows = []
-    maps = {i: known(house) for i, house, _ in routes}
+    maps = {i: known_perfectly(house) for i, house, _ in routes}
     for split in SPLITS:
         said = [say(told.steps, np.random.default_rng(k), split) for k, (_, _, told) in enumerate(routes)]
         for name, parser in parsers.items():

@@ -22,6 +22,7 @@ from embmem.policies.instructions.steps import Step
 from embmem.policies.oracle import OracleAgent
 from embmem.sim_envs.house import House, make_house
 from embmem.sim_envs.instructions.drawing import draw_told_route
+from embmem.sim_envs.instructions.perfect import known_perfectly
 from embmem.sim_envs.instructions.task import Instructions
 from embmem.sim_envs.instructions.wording import say
 from embmem.sim_envs.sessions import run_session
@@ -44,20 +45,20 @@ told_steps = st.builds(
 
 
 @given(told_steps, st.integers(0, 2**32 - 1), st.sampled_from(["train", "held_out"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_whatever_is_said_is_read_back(steps: tuple[Step, ...], seed: int, split: str) -> None:
     words = say(steps, np.random.default_rng(seed), "train" if split == "train" else "held_out")
     assert Parser().parse(words) == steps
 
 
 @given(told_steps, st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_names_of_training_suffice_for_training(steps: tuple[Step, ...], seed: int) -> None:
     assert Parser({}).parse(say(steps, np.random.default_rng(seed), "train")) == steps
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_text_is_read_without_error_and_stops_at_most_once(text: str) -> None:
     steps = Parser().parse(text)
     assert [step.kind for step in steps[:-1]].count("stop") == 0
@@ -68,32 +69,13 @@ def test_a_name_for_nothing_is_refused() -> None:
         Parser({"abyss": "chasm"})
 
 
-def known(house: House) -> KnownHouse:
-    """A house as a perfect memory would know it."""
-    x0, y0, x1, y1 = house.bounds()
-    r = 0.05
-    labels = np.full((int((y1 - y0) / r) + 1, int((x1 - x0) / r) + 1), -1, dtype=np.int32)
-    for room in house.rooms:
-        rows = slice(round((room.y0 - y0) / r), round((room.y1 - y0) / r))
-        labels[rows, round((room.x0 - x0) / r) : round((room.x1 - x0) / r)] = room.id
-    plan = RoomMap(np.array([x0, y0]), r, labels)
-    doors = tuple(Doorway((d.room_a, d.room_b), np.array([(d.x0 + d.x1) / 2, (d.y0 + d.y1) / 2])) for d in house.doors)
-    pieces = tuple(
-        Landmark(f.id, f.category, np.array([f.x0, f.y0]), np.array([f.x1, f.y1]), f.room)
-        for f in house.furniture
-        if f.blocks_floor
-    )
-    middles = {room.id: plan.middle(room.id) for room in house.rooms}
-    return KnownHouse({room.id: room.kind for room in house.rooms}, middles, doors, pieces, plan)
-
-
 @pytest.mark.parametrize("seed", [3])
 def test_in_a_house_known_perfectly_the_best_way_is_the_one_that_was_told(seed: int) -> None:
-    house = make_house(seed, 9)
+    house = make_house(seed, 6)
     world = World(house, intrinsics=Intrinsics.from_fov(64, 48, 79.0), body=Body(), rng=np.random.default_rng(0))
-    rng, ours = np.random.default_rng(seed), known(house)
+    rng, ours = np.random.default_rng(seed), known_perfectly(house)
     right: list[bool] = []
-    while len(right) < 8:
+    while len(right) < 4:
         told = draw_told_route(world, house, rng)
         if told is not None:
             match = best_match(ours, told.route.start, Parser().parse(told.words))
@@ -196,16 +178,16 @@ def test_the_agent_that_hears_turns_takes_one_at_each_wall_and_stops_after_the_l
 
 
 def test_with_a_tour_before_the_agent_walks_a_told_route_nearly_as_short_as_the_oracle() -> None:
-    task = Instructions(n_rooms=3, per_session=2, max_steps=150, tour="guided", min_path=3.0)
+    task = Instructions(n_rooms=3, per_session=1, max_steps=80, tour="guided", min_path=3.0)
     agents: dict[str, Agent] = {"oracle": OracleAgent(), "memory": InstructionAgent(spatial_memory, True)}
 
     def make_world(house: House, *, rng: np.random.Generator) -> World:
-        return World(house, intrinsics=Intrinsics.from_fov(128, 96, 79.0), body=Body(), rng=rng, rgb=False)
+        return World(house, intrinsics=Intrinsics.from_fov(96, 72, 79.0), body=Body(), rng=rng, rgb=False)
 
-    rows = run_session(task, agents, make_world, seed=0, index=0, n=2)
-    assert [row["success"] for row in rows[:2]] == [1.0, 1.0]
-    assert max(row["vlnce/sr"] for row in rows[2:]) == 1.0
-    assert max(row["vlnce/ndtw"] for row in rows[2:]) > 0.8
+    rows = run_session(task, agents, make_world, seed=0, index=0, n=1)
+    assert rows[0]["success"] == 1.0
+    assert rows[1]["vlnce/sr"] == 1.0
+    assert rows[1]["vlnce/ndtw"] > 0.8
     for row in rows:
         assert 0.0 <= row["rooms/cls"] <= 1.0
         assert row["goal"]

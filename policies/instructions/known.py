@@ -12,6 +12,7 @@ from embmem.maps.scene_graph import SceneGraph
 from embmem.maps.scene_graph.rooms import RoomMap
 
 UNKNOWN_KIND = "room"  # of a room without furniture that would tell
+_ACROSS = 0.6  # [m] from a door to where the rooms are that it joins
 _AROUND = 0.4 * np.array([[np.cos(a), np.sin(a)] for a in np.linspace(0.0, 2 * np.pi, 8, endpoint=False)])  # [m]
 
 
@@ -24,6 +25,7 @@ class Landmark:
     low: Float[np.ndarray, "2"]  # [m]
     high: Float[np.ndarray, "2"]  # [m]
     room: int
+    stamp: float = 0.0  # [s] when it was seen last
 
     @property
     def middle(self) -> Float[np.ndarray, "2"]:
@@ -73,7 +75,7 @@ class KnownHouse:
                 thing, room = nodes.nodes[source], nodes.nodes[target]["number"]
                 if thing["layer"] == "furniture" and room in kinds:
                     box = np.array(thing["box"])[:, :2]
-                    landmarks.append(Landmark(thing["number"], thing["name"], box[0], box[1], room))
+                    landmarks.append(Landmark(thing["number"], thing["name"], box[0], box[1], room, thing["stamp"]))
         return KnownHouse(kinds, {room: plan.middle(room) for room in ids}, doors, tuple(landmarks), plan)
 
     def room_at(self, point: Float[np.ndarray, "2"]) -> int | None:
@@ -83,6 +85,19 @@ class KnownHouse:
         found = self.plan.at(np.vstack([point, point + _AROUND]))
         inside = found[found >= 0]
         return int(inside[0]) if len(inside) else None
+
+    def through(self, before: int, room: int, door: Float[np.ndarray, "2"]) -> Float[np.ndarray, "2"] | None:
+        """The direction through a door [m] from one room into another; None where the shapes of the rooms do not tell.
+
+        Walls run along the axes of the map or not: the direction is taken as the axis that the rooms agree with.
+        """
+        if self.plan is None:
+            return None
+        for ahead in (np.array([1.0, 0.0]), np.array([0.0, 1.0])):
+            sides = self.plan.at(np.stack([door - _ACROSS * ahead, door + _ACROSS * ahead])).tolist()
+            if sides in ([before, room], [room, before]):
+                return ahead if sides == [before, room] else -ahead
+        return None
 
     def ways(self, start: int, most_doors: int) -> Iterator[tuple[tuple[int, ...], tuple[Doorway, ...]]]:
         """All (rooms, doors) from a room that come through none twice."""

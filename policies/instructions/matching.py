@@ -138,23 +138,13 @@ def _agreement(step: Step, event: _Event) -> float:
 def _turned(
     house: KnownHouse, before: int, room: int, door: Float[np.ndarray, "2"], to: Float[np.ndarray, "2"]
 ) -> float:
-    """[degrees] between the direction through a door and that to the next stop, positive left.
-
-    Walls run along the axes of the map or not: the direction is the one across the door that leads from room to room,
-    taken as the axis that the shapes of the rooms agree with best.
-    """
-    plan = house.plan
-    if plan is None:
+    """[degrees] between the direction through a door and that to the next stop, positive left."""
+    through = house.through(before, room, door)
+    if through is None:
         return float("nan")
-    reach = 0.6
-    for ahead in (np.array([1.0, 0.0]), np.array([0.0, 1.0])):
-        sides = plan.at(np.stack([door - reach * ahead, door + reach * ahead])).tolist()
-        if sides in ([before, room], [room, before]):
-            through = ahead if sides == [before, room] else -ahead
-            offset = to - door
-            cross = through[0] * offset[1] - through[1] * offset[0]
-            return float(np.degrees(np.arctan2(cross, through @ offset)))
-    return float("nan")
+    offset = to - door
+    cross = through[0] * offset[1] - through[1] * offset[0]
+    return float(np.degrees(np.arctan2(cross, through @ offset)))
 
 
 def _beside(

@@ -29,6 +29,7 @@ class Shape:
     n_heads: int = 4
     n_hops: int = 1  # reads of the tokens in view, one after the other, and as many of those that are remembered
     has_value: bool = False  # also estimates the return, for reinforcement
+    reads_words: bool = False  # the query attends to the single words, too, not to the mean of all alone
     points: bool = False  # an action is judged by its own token, of kind action + 1; without one it is not taken
 
     def __post_init__(self) -> None:
@@ -42,7 +43,7 @@ class Shape:
 
 
 class TextEncoder(nn.Module):
-    """Words of an instruction as vectors, and one vector for all: a layer of self-attention, mean over the words."""
+    """Words of an instruction as vectors by one layer of self-attention, and their mean."""
 
     def __init__(self, spec: Spec, width: int, n_heads: int) -> None:
         super().__init__()
@@ -51,17 +52,15 @@ class TextEncoder(nn.Module):
         self.attention = Attention(width, n_heads)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, words: torch.Tensor) -> torch.Tensor:
-        """(..., d) of word numbers (..., l)."""
+    def forward(self, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean (..., d) and the single words (..., l, d) of word numbers (..., l)."""
         said, which = torch.unique(words.flatten(0, -2), dim=0, return_inverse=True)  # many moments share one
-        return self._encode(said)[which].reshape(*words.shape[:-1], -1)
-
-    def _encode(self, words: torch.Tensor) -> torch.Tensor:
-        is_word = words > 0
-        x = self.words(words) + self.places[: words.shape[-1]]
+        is_word = said > 0
+        x = self.words(said) + self.places[: said.shape[-1]]
         x = self.norm(x + self.attention(x, x, is_word))
         weight = is_word.to(x.dtype)[..., None]
-        return (x * weight).sum(-2) / weight.sum(-2).clamp(min=1.0)
+        mean = (x * weight).sum(-2) / weight.sum(-2).clamp(min=1.0)
+        return mean[which].reshape(*words.shape[:-1], -1), x[which].reshape(*words.shape, -1)
 
 
 class Attention(nn.Module):
@@ -119,6 +118,8 @@ class PolicyNetwork(nn.Module):
         self.features = nn.Sequential(nn.Linear(spec.n_now, d), nn.GELU(), nn.Linear(d, d))
         self.state = nn.Sequential(nn.Linear(spec.n_state, d), nn.GELU(), nn.Linear(d, d))
         self.token_norm = nn.LayerNorm(d)
+        if shape.reads_words:
+            self.listen = GatedRead(d, shape.n_heads)
         self.sight = nn.ModuleList([GatedRead(d, shape.n_heads) for _ in range(shape.n_hops)])
         if shape.memory == "attention":
             self.remembered = nn.Linear(spec.n_features - spec.n_now, d)
@@ -141,14 +142,18 @@ class PolicyNetwork(nn.Module):
 
         With "attention" the remembered tokens are read, too.
         """
+        inputs = _without_padding(inputs)
         is_there, features, names = inputs["kinds"] > 0, inputs["features"], inputs["names"]
         named = self.text.words(names) * (names > 0)[..., None].to(features.dtype)
         now, remembered = features[..., : self.spec.n_now], features[..., self.spec.n_now :]
         tokens = self.token_norm(self.kinds(inputs["kinds"]) + named + self.features(now))
-        query = (self.text(inputs["words"]) + self.state(inputs["state"]))[..., None, :]
+        mean, words = self.text(inputs["words"])
+        query = (mean + self.state(inputs["state"]))[..., None, :]
         if self.shape.points:
             own = self._is_own(inputs).to(features.dtype)
             query = query + own @ tokens
+        if self.shape.reads_words:
+            query = self.listen(query, words, inputs["words"] > 0)
         for read in self.sight:
             query = read(query, tokens, is_there & inputs["is_visible"])
         if self.shape.memory == "attention":
@@ -222,6 +227,16 @@ class PolicyNetwork(nn.Module):
 
 def _block(width: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+
+def _without_padding(inputs: Inputs) -> Inputs:
+    """The same without the places that are empty in all moments, but for one."""
+    most = max(int((inputs["kinds"] > 0).sum(-1).max()), 1)
+    is_last = not bool((inputs["kinds"][..., most:] > 0).any())
+    if not is_last:
+        return inputs
+    cut = {name: inputs[name][..., :most] for name in ("kinds", "names", "is_visible")}
+    return {**inputs, **cut, "features": inputs["features"][..., :most, :]}
 
 
 def build(spec: Spec, shape: Shape, *, seed: int) -> PolicyNetwork:
