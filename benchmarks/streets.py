@@ -4,9 +4,9 @@
 
 Needs the public data below $EMBMEM_DATA_DIR. Goals are published figures; a missed one is reported as missed. E4, E5
 and E7 happen in the semi-synthetic world of `embmem.sim_envs.street.landmarks`, so only differences inside it mean
-anything; these rows have no goal but the sign of a paired difference: met if its 95 % interval lies above 0. Intervals
-are bootstrap, over episodes in E3 and over tours (fewer than twenty: somewhat too narrow) in E5, over episodes in
-E4 and E7. The full run takes about two hours of one core, `--quick` a few minutes.
+anything; these rows have no goal but the sign of a paired difference: met if its 95 % interval lies above 0. Every seed
+has landmarks, noise and an order of episodes of its own. Intervals are bootstrap, over episodes, but in E5 over tours,
+which are few: somewhat too narrow. The full run takes about forty minutes of one core, `--quick` a few.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from embmem.policies.street.remembering import RememberingStreetAgent
 from embmem.policies.street.rule import RuleStreetAgent
 from embmem.policies.street.simple import ForwardStreetAgent, GoldStreetAgent
 from embmem.sim_envs.metrics.graph import read_street_graph
-from embmem.sim_envs.metrics.statistics import Interval, bootstrap_mean, paired_difference
+from embmem.sim_envs.metrics.statistics import Interval, bootstrap_mean, mcnemar, paired_difference
 from embmem.sim_envs.street.episodes import SPLITS
 from embmem.sim_envs.street.landmarks import DIM
+from embmem.sim_envs.street.perception import Perception
 from embmem.sim_envs.street.task import FollowInstructions, street_folder
 from embmem.sim_envs.street.tours import LandmarkTour
 
@@ -44,7 +45,13 @@ FORWARD = {
 RULE = {"map2seq_seen": (14.4, 12.3), "map2seq_unseen": (11.9, 13.5), "touchdown_unseen": (6.4, 30.1)}
 TRAINED = {"map2seq_seen": (42.25, 8.02), "map2seq_unseen": (27.88, 10.71), "touchdown_unseen": (11.50, 25.89)}
 PARTS = ("octree", "graph", "short_term", "long_term")
+BUDGET = 300  # records of the long term
 SEEDS = 5
+COSTS = (("records", 1, "records"), ("log_bytes", 1e3, "kB of log"), ("bytes", 1e3, "kB of graph and short term"))
+NOISE = {
+    "no noise": Perception(miss=0.0, false_alarm=0.0, bearing=0.0, distance=0.0, embedding=0.0),
+    "more noise": Perception(miss=0.5, false_alarm=0.15, bearing=20.0, distance=0.4, embedding=0.8),
+}  # besides the published one, which is the default
 
 
 def row(name: str, ours: float, peer: float | None, peer_name: str, *, met: bool | None, **more: Any) -> Row:
@@ -122,52 +129,81 @@ def e3(n: int) -> list[Row]:
 
 
 def variants(split: str) -> dict[str, Any]:
-    """mem4nav whole, without each part, and with tokens."""
+    """mem4nav whole, without each part, with tokens, and with a long term of few records."""
     whole: dict[str, Any] = {"mem4nav": RememberingStreetAgent(split)}
     for part in PARTS:
         whole[f"no {part}"] = RememberingStreetAgent(split, parts=Parts(**{part: False}))
     whole["token"] = RememberingStreetAgent(split, parts=Parts(token_dim=256))
+    whole["budget"] = RememberingStreetAgent(split, parts=Parts(most=BUDGET))
     return whole
 
 
+def tours(task: LandmarkTour, agents: Mapping[str, Any], seeds: int) -> list[Row]:
+    """One tour a seed: its landmarks, order and noise are its own."""
+    rows: list[Row] = []
+    for seed in range(seeds):
+        rows += [{**r, "session": seed} for r in play(task, agents, 1, task.per_session, seed=seed)]
+    return rows
+
+
 def differences(title: str, rows: list[Row], reference: str, *, by_tour: bool) -> list[Row]:
-    """The whole memory minus every other agent, paired by episode."""
+    """The reference minus every other agent, paired by episode; p is McNemar's, of episodes as if independent."""
     rng, out = np.random.default_rng(0), []
     own = {name: [r for r in rows if r["agent"] == name] for name in dict.fromkeys(r["agent"] for r in rows)}
-    tours = [r["session"] for r in own[reference]] if by_tour else None
+    sessions = [r["session"] for r in own[reference]] if by_tour else None
     for name, others in own.items():
         if name == reference:
             continue
         for key, scale, sign in (("success", 100, 1), ("velma/spd_hops", 1, -1)):
-            a, b = (scale * sign * np.array([float(r[key]) for r in part]) for part in (own[reference], others))
-            gap = paired_difference(a, b, tours, rng=rng)
+            a, b = (np.array([float(r[key]) for r in part]) for part in (own[reference], others))
+            gap = paired_difference(scale * sign * a, scale * sign * b, sessions, rng=rng)
             label = "TC points gained" if key == "success" else "SPD hops saved"
-            span = [gap.low, gap.high]
-            more = {"interval": span, "ours_mean": abs(float(a.mean())), "peer_mean": abs(float(b.mean()))}
+            more: Row = {"interval": [gap.low, gap.high], "n": len(a), "seeds": len({r["session"] for r in others})}
+            more |= {"ours_mean": scale * float(a.mean()), "peer_mean": scale * float(b.mean())}
+            if key == "success":
+                more["p"] = mcnemar(a > 0, b > 0)
             met = bool(gap.low > 0)
             out.append(row(f"{title} {reference} against {name}: {label}", gap.mean, None, name, met=met, **more))
     return out
 
 
+def costs(title: str, rows: list[Row]) -> list[Row]:
+    """What the memory of each agent takes at the end of a tour: records and kilobytes."""
+    out = []
+    for name in dict.fromkeys(r["agent"] for r in rows if "memory" in r):
+        ends = {r["session"]: r["memory"] for r in rows if r["agent"] == name}  # the last episode of each tour
+        for key, scale, unit in (
+            ("records", 1, "records"),
+            ("log_bytes", 1e3, "kB of log"),
+            ("bytes", 1e3, "kB of RAM"),
+        ):
+            mean = float(np.mean([memory[key] for memory in ends.values()])) / scale
+            out.append(row(f"{title} {name}: {unit} at the end", mean, None, "", met=None))
+    return out
+
+
 def e4(split: str, n: int, seeds: int) -> list[Row]:
     """Noisy landmarks, memory empty at every start: the parts, and how much noise it bears."""
-    agents = {"words only": RankedStreetAgent(split), **variants(split)}
-    rows: list[Row] = []
-    for seed in range(seeds):
-        rows += play(LandmarkTour(split=split, per_session=n), agents, 1, n, seed=seed)
-    return differences(f"E4 {split}", rows, "mem4nav", by_tour=False)
+    whole = {"words only": RankedStreetAgent(split), **variants(split)}
+    rows = tours(LandmarkTour(split=split, per_session=n), whole, seeds)
+    out = differences(f"E4 {split}", rows, "mem4nav", by_tour=False)
+    few = {name: whole[name] for name in ("words only", "mem4nav")}
+    for level, noise in NOISE.items():
+        rows = tours(LandmarkTour(split=split, per_session=max(1, n // 2), perception=noise), few, seeds)
+        out += differences(f"E4 {split}, {level}", rows, "mem4nav", by_tour=False)
+    return out
 
 
 def e5(split: str, n: int, seeds: int) -> list[Row]:
-    """Persistent tours: kept against cleared, also by the episode's place in the tour, and without each part."""
+    """Persistent tours: kept against cleared, also by the episode's place in the tour, parts, noise, and bytes."""
     agents = {"cleared": RememberingStreetAgent(split, remembers=False), **variants(split)}
-    rows = play(LandmarkTour(split=split, per_session=n, keeps_memory=True), agents, seeds, n)
+    rows = tours(LandmarkTour(split=split, per_session=n, keeps_memory=True), agents, seeds)
     out = differences(f"E5 {split}", rows, "mem4nav", by_tour=True)
     third = max(1, n // 3)
     for k in range(3):
         part = [r for r in rows if k * third <= r["episode"] < (k + 1) * third and r["agent"] in ("mem4nav", "cleared")]
         out += differences(f"E5 {split} episodes {k * third + 1}-{(k + 1) * third}", part, "mem4nav", by_tour=True)
-    return out
+    return out + costs(f"E5 {split}", rows)
 
 
 def e6(n: int) -> list[Row]:
@@ -202,16 +238,16 @@ def e6(n: int) -> list[Row]:
 
 
 def e7(split: str, n: int, seeds: int) -> list[Row]:
-    """Pushed into a wrong street once an episode: who finds the goal all the same."""
+    """Pushed into a wrong street once an episode: who finds the goal all the same, and what memory adds to that."""
     agents = {
-        "recovering": RankedStreetAgent(split),
-        "blind": RankedStreetAgent(split, recovers=False),
-        "recovering with memory": RememberingStreetAgent(split),
+        "walking back": RankedStreetAgent(split),
+        "going on blindly": RankedStreetAgent(split, recovers=False),
+        **{name: agent for name, agent in variants(split).items() if name != "budget"},
     }
-    rows: list[Row] = []
-    for seed in range(seeds):
-        rows += play(LandmarkTour(split=split, per_session=n, n_shoves=1, max_steps=80), agents, 1, n, seed=seed)
-    return differences(f"E7 {split}", rows, "recovering", by_tour=False)
+    rows = tours(LandmarkTour(split=split, per_session=n, n_shoves=1, max_steps=80), agents, seeds)
+    two = [r for r in rows if r["agent"] in ("walking back", "going on blindly")]
+    title = f"E7 {split}"
+    return differences(title, two, "walking back", by_tour=False) + differences(title, rows, "mem4nav", by_tour=False)
 
 
 def main() -> None:
@@ -220,26 +256,28 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[f"e{i}" for i in range(1, 8)])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--split", default="map2seq_unseen", choices=list(SPLITS), help="of E4, E5 and E7")
-    parser.add_argument("--tour", type=int, default=None, help="episodes a tour in E5")
+    parser.add_argument("--tour", type=int, default=None, help="episodes a tour in E5, of which E4 and E7 take half")
     parser.add_argument("--seeds", type=int, default=None, help="seeds of E4 and E7, tours of E5")
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     q, seeds = args.quick, args.seeds or (2 if args.quick else SEEDS)
-    tour = args.tour or (40 if q else 200)
+    tour = args.tour or (24 if q else 100)
     steps: dict[str, Callable[[], list[Row]]] = {
         "e1": lambda: e1(args.vectors),
         "e2": lambda: e2(40 if q else 800),
         "e3": lambda: e3(40 if q else 800),
-        "e4": lambda: e4(args.split, 12 if q else 100, seeds),
+        "e4": lambda: e4(args.split, tour // 2, seeds),
         "e5": lambda: e5(args.split, tour, seeds),
         "e6": lambda: e6(2_000 if q else 20_000),
-        "e7": lambda: e7(args.split, 15 if q else 80, seeds),
+        "e7": lambda: e7(args.split, tour // 2, seeds),
     }
-    rows = [line for name in args.only for line in steps[name]()]
+    rows: list[Row] = []
+    for name in args.only:
+        rows += steps[name]()
+        if args.json is not None:  # after each, so that what is done is kept
+            args.json.write_text(json.dumps([{"goal": None, **line} for line in rows], indent=1, default=float))
     show(rows)
-    if args.json is not None:
-        args.json.write_text(json.dumps([{"goal": None, **line} for line in rows], indent=1, default=float))
 
 
 def show(rows: list[Row]) -> None:

@@ -48,7 +48,7 @@ class StreetAgent(Protocol):
         """Forget everything; draw randomness from `rng` only."""
 
     def begin(self, instruction: StreetInstruction, gold: Sequence[int] | None = None) -> None:
-        """Take an instruction. `gold` is privileged: all but the gold agent ignore it."""
+        """Take an instruction. `gold` is given to agents only that say of themselves `is_privileged = True`."""
 
     def act(self, view: StreetView) -> StreetAction:
         """The next action."""

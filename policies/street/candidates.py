@@ -83,7 +83,7 @@ def candidates(streets: StreetMap, pose: Pose, reach: Reach) -> Candidates:
         ends = range(max(reach.least, shared), len(path))
         rows += [(len(trunks), end, path[end]) for end in ends if end > 0]
         trunks.append(path)
-        if len(rows) >= MOST:
+        if max(len(rows), len(trunks)) >= MOST:
             break
     columns = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     return Candidates(tuple(trunks), *columns)
@@ -124,6 +124,6 @@ def _onward(
     if is_first and not reach.may_turn_around:
         turned = sorted(exits, key=lambda e: abs((e[0] - pose.heading + 180) % 360 - 180))
         exits = tuple(turned[:1])
-    for _, end in exits:
+    for end in dict.fromkeys(end for _, end in exits):  # two exits may lead to one place
         if end not in seen and (hops is None or hops[end] == len(path)):
             yield end

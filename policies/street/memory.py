@@ -6,20 +6,23 @@ see `embmem.long_term` and `embmem.maps.landmarks`. Every part can be left out.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from embmem.forgetting.budgets import used_bytes
 from embmem.long_term import Compressor, LongTermMemory
 from embmem.maps import LandmarkGraph
 from embmem.maps.voxels import morton
-from embmem.protocols import Store
 from embmem.records import Query, Record
 from embmem.short_term.eviction import FrequencyAge
 from embmem.short_term.memory import ShortTermMemory
 from embmem.store import RecordStore
+from embmem.store.purge import forget
 
+FORGOTTEN = 16  # of so many records one is forgotten at a time
 ORIGIN = 1 << (morton.BITS - 1)  # cells are counted from there, so that both signs have codes
 
 
@@ -48,10 +51,11 @@ class Parts:
     k: int = 3
     capacity: int = 64  # of the short term
     same: float = 30.0  # [m] within which two alike sightings are one landmark
+    most: int | None = None  # records of the long term: the oldest are forgotten; None: no limit
 
     def __post_init__(self) -> None:
-        sizes = (self.leaf, self.reach, self.radius, self.same, self.k, self.capacity)
-        if min(sizes) <= 0 or not -1 <= self.similar <= 1:
+        sizes = (self.leaf, self.reach, self.radius, self.same, self.k, self.capacity, self.most or 1)
+        if not all(0 < size < np.inf for size in sizes) or not -1 <= self.similar <= 1 or self.most == 0:
             raise ValueError(f"need sizes > 0 and similar in [-1, 1], got {self}")
 
 
@@ -71,12 +75,13 @@ class StreetMemory:
     def clear(self) -> None:
         """Forget everything."""
         p = self.parts
-        self._store: Store = RecordStore(clock=lambda: 0.0)
+        self._store = RecordStore(clock=lambda: 0.0)
         self.long_term = LongTermMemory(self._store, edge=p.leaf, compressor=self._compressor)
         self.short_term = ShortTermMemory(FrequencyAge(p.capacity))
         self.graph = LandmarkGraph(near=p.same, similar=p.similar)
         self._known: set[int] = set()  # landmarks that the long term holds
         self._leaves: dict[str, Float[np.ndarray, "2"]] = {}
+        self._kept: deque[tuple[int, int, str]] = deque()  # (record, landmark, leaf), oldest first
         self.n_written = 0
 
     def octree_key(self, position: Float[np.ndarray, "3"]) -> str:
@@ -94,8 +99,17 @@ class StreetMemory:
             embedding: unit vector of what it looks like.
             stamp: of the sighting [s].
             here: (2,) where it was seen from [m].
+
+        Raises:
+            ValueError: if something is not finite or of another shape; nothing is taken then.
         """
+        for name, values in (("position", position), ("here", here)):
+            if np.shape(values) != (2,) or not np.isfinite(values).all():
+                raise ValueError(f"{name} must be two finite numbers, got {values}")
+        if np.ndim(embedding) != 1 or not np.isfinite(embedding).all() or not np.any(embedding):
+            raise ValueError(f"an embedding must be a finite vector, not all 0, got shape {np.shape(embedding)}")
         p, point = self.parts, np.append(position, 0.0)
+        leaf = self.octree_key(point)
         self.n_written += 1
         landmark = -1
         if p.graph:
@@ -107,12 +121,13 @@ class StreetMemory:
             seen = Record("sighting", stamp, "camera", position=np.append(here, 0.0), embedding=unit, payload=payload)
             self.short_term.put(key, seen)
         if p.long_term and landmark not in self._known:
-            leaf = self.octree_key(point)
             record = Record("sighting", stamp, "camera", position=point, keys=(leaf,), embedding=unit, payload=payload)
-            self.long_term.write(record)
+            self._kept.append((self.long_term.write(record).id, landmark, leaf))
             self._leaves.setdefault(leaf, (np.floor(position / p.leaf) + 0.5) * p.leaf)
             if p.graph:
                 self._known.add(landmark)
+            if p.most is not None and len(self._kept) > p.most:
+                self._forget(max(1, p.most // FORGOTTEN))
 
     def read(self, embedding: Float[np.ndarray, " d"], here: Float[np.ndarray, "2"]) -> list[Recollection]:
         """Where something like that was seen, most alike first; empty where nothing is like it.
@@ -137,9 +152,20 @@ class StreetMemory:
         told = [(h.record, float(np.dot(_unit(h.record.embedding), unit)), h.why) for h in hits if h.record is not None]
         return [self._told(*one) for one in sorted(told, key=lambda one: -one[1])]
 
+    def _forget(self, n: int) -> None:
+        """Remove the oldest records of the long term; what was a landmark of it may become one again."""
+        oldest = [self._kept.popleft() for _ in range(n)]
+        forget(self._store, [record for record, _, _ in oldest])
+        self._known.difference_update(landmark for _, landmark, _ in oldest)
+        filled = {leaf for _, _, leaf in self._kept}
+        self._leaves = {leaf: centre for leaf, centre in self._leaves.items() if leaf in filled}
+        self.long_term.drop_tokens()
+
     def stats(self) -> dict[str, float]:
-        """Sightings taken, landmarks, leaves, records of the long term, bytes of RAM and of the log."""
+        """Sightings taken, landmarks, leaves, records of the long term, bytes of graph and short term, of the log."""
         n_records = len(self._store)
+        with self._store.reading() as db:
+            n_log = used_bytes(db)
         return {
             "sightings": float(self.n_written),
             "landmarks": float(len(self.graph)),
@@ -147,6 +173,7 @@ class StreetMemory:
             "records": float(n_records),
             "short_term": float(len(self.short_term)),
             "bytes": self.graph.stats()["bytes"] + float(self.short_term.n_bytes),
+            "log_bytes": float(n_log),
         }
 
     def _from_tokens(self, unit: np.ndarray, here: np.ndarray) -> list[Recollection]:

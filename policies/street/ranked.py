@@ -33,19 +33,24 @@ class RankedStreetAgent:
         self._rankers = load_weights(weights) if isinstance(weights, str) else weights
         self.reach = reach or self._rankers.reach
         self.recovers = recovers
-        self._actions: list[StreetAction] = []
-        self._streets: StreetMap | None = None
-        self._end = -1  # where the plan leads
-        self._expected: Pose | None = None
+        self._actions: list[StreetAction]
+        self._streets: StreetMap | None
+        self._end: int  # where the plan leads
+        self._expected: Pose | None
+        self.forget_plan()
 
     def reset(self, rng: np.random.Generator) -> None:
         """There is nothing to forget."""
 
     def begin(self, instruction: StreetInstruction, gold: Sequence[int] | None = None) -> None:
         """Weigh all walks and plan the best."""
+        self.forget_plan()
         found, log_odds = self.weigh(instruction)
-        self._expected = None
         self.plan(instruction, found, log_odds)
+
+    def forget_plan(self) -> None:
+        """Nothing is planned, and nothing expected: what came of the instruction before does not matter any more."""
+        self._actions, self._streets, self._end, self._expected = [], None, -1, None
 
     def weigh(self, instruction: StreetInstruction) -> tuple[Candidates, Float[np.ndarray, " n"]]:
         """All walks with their log probabilities; agents with the same weights share the work on one instruction."""
@@ -57,7 +62,7 @@ class RankedStreetAgent:
         """Take the walk that most likely completes the task; none to choose from means to stop at once.
 
         Args:
-            instruction: its start is where the walker stands.
+            instruction: its start is where the walker stands; from beside the walk it goes the shortest way to its end.
             found: the walks.
             log_odds: of each.
             n_walked: places that have been walked already; walks that end before are not taken.
@@ -66,9 +71,12 @@ class RankedStreetAgent:
             self._actions = [StreetAction.STOP]
             return
         path = found.path(best_walk(instruction.streets, found, log_odds, n_walked - 1))
-        at = path.index(instruction.start.place)
-        self._streets, self._end = instruction.streets, path[-1]
-        self._actions = actions_along(instruction.streets, instruction.start, path[at:])
+        pose, self._streets, self._end = instruction.start, instruction.streets, path[-1]
+        self._actions = [StreetAction.STOP]
+        if pose.place in path:
+            self._actions = actions_along(instruction.streets, pose, path[path.index(pose.place) :])
+        else:
+            self.rejoin(instruction.streets, pose)
 
     def act(self, view: StreetView) -> StreetAction:
         """The next action of the plan."""

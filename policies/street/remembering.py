@@ -56,6 +56,7 @@ class RememberingStreetAgent(RankedStreetAgent):
         self.remembers, self.weight, self.slack, self.spread = remembers, weight, slack, spread
         self._clock = 0.0
         self._walked: list[int] = []
+        self._n_willing: int | None = None  # places walked before somebody pushed the walker; None: nobody has
         self._task: StreetInstruction | None = None
         self._found = Candidates.none()
         self._log_odds = np.zeros(0)
@@ -68,9 +69,11 @@ class RememberingStreetAgent(RankedStreetAgent):
 
     def begin(self, instruction: StreetInstruction, gold: Sequence[int] | None = None) -> None:
         """Weigh all walks by words and by what is remembered already."""
+        self.forget_plan()
         self._task, self.n_replans = instruction, 0
         self._found, self._log_odds = self.weigh(instruction)
         pose = instruction.start
+        self._n_willing = None
         self._walked = [pose.place] if pose.previous in (-1, pose.place) else [pose.previous, pose.place]
         last = max((m.end() for m in _SENTENCE.finditer(instruction.text.rstrip())), default=0)
         self._ends = [instruction.text.lower().rfind(phrase) >= last for phrase, _ in instruction.landmarks]
@@ -87,6 +90,8 @@ class RememberingStreetAgent(RankedStreetAgent):
         """Remember what is seen; if it is in the instruction, think again."""
         self._clock += STEP_SECONDS
         here = task.streets.xy[view.pose.place]
+        if self._expected is not None and view.pose.place != self._expected.place and self._n_willing is None:
+            self._n_willing = len(self._walked)
         if view.pose.place != self._walked[-1]:
             self._walked.append(view.pose.place)
         is_news = False
@@ -113,23 +118,25 @@ class RememberingStreetAgent(RankedStreetAgent):
         """Plan among the walks that begin with the one taken so far; those that have ended on it still have a say.
 
         Without them every new plan would end a little later than the one before: the goals just passed would no
-        longer speak for stopping here.
+        longer speak for stopping here. Where the walker was pushed says nothing of what is meant, so after a push the
+        walk up to there counts.
         """
-        kept = self._consistent()
-        if not (self._found.end[kept] >= len(self._walked) - 1).any():
+        n_walked = len(self._walked) if self._n_willing is None else self._n_willing
+        kept = self._consistent(n_walked)
+        if not (self._found.end[kept] >= n_walked - 1).any():
             return
         here = instruction.streets.xy[instruction.start.place]
         log_odds = self._log_odds[kept] + self._evidence(instruction, kept, here)
         self.n_replans += 1
-        self.plan(instruction, self._found.only(kept), log_odds, n_walked=len(self._walked))
+        self.plan(instruction, self._found.only(kept), log_odds, n_walked=n_walked)
 
-    def _consistent(self) -> np.ndarray:
-        """The walks that begin as was walked, or end on that."""
-        found, n = self._found, len(self._walked)
+    def _consistent(self, n: int) -> np.ndarray:
+        """The walks that begin with the first n places that were walked, or end on those."""
+        found = self._found
         if not len(found):
             return np.zeros(0, np.int64)
         begin = found.table[:, :n]
-        shared = (begin == self._walked[: begin.shape[1]]).cumprod(axis=1).sum(axis=1)[found.trunk]
+        shared = (begin == self._walked[:n][: begin.shape[1]]).cumprod(axis=1).sum(axis=1)[found.trunk]
         return np.flatnonzero(shared >= np.minimum(found.end + 1, n))
 
     def _evidence(self, instruction: StreetInstruction, kept: np.ndarray, here: np.ndarray) -> Float[np.ndarray, " k"]:

@@ -33,6 +33,8 @@ class ForwardStreetAgent:
 class GoldStreetAgent:
     """Walks the gold route: the replay that shows that rules and routes fit."""
 
+    is_privileged = True  # is given the gold route
+
     def __init__(self) -> None:
         self._actions: list[StreetAction] = []
 

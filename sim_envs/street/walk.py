@@ -55,7 +55,8 @@ def walk(
         pose, steps = move(streets, pose, StreetAction.FORWARD), 1
         path += [pose.place] * (pose.place != path[-1])
     with clock.time("plan"):
-        agent.begin(StreetInstruction(episode.text, streets, pose, landmarks), episode.route)
+        task = StreetInstruction(episode.text, streets, pose, landmarks)
+        agent.begin(task, episode.route if getattr(agent, "is_privileged", False) else None)
     has_stopped, n_shoves = False, 0
     while steps < rules.max_steps and not has_stopped:
         with clock.time("observe"):
