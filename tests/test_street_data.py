@@ -82,7 +82,10 @@ ROW = {"instructions_id": 1, "navigation_text": "Go.", "route_panoids": ["a", "b
         ({"route_panoids": ["b", "a"]}, "no way leads"),
         ({"start_heading": None}, "start_heading"),
         ({"start_heading": float("nan")}, "start_heading"),
+        ({"start_heading": 10**400}, "start_heading"),
         ({"instructions_id": None}, "instructions_id"),
+        ({"navigation_text": "Go \ud800."}, "surrogate"),
+        ({"route_panoids": ["a", ["b"]]}, "no place"),
     ],
 )
 def test_a_file_with_a_bad_line_is_refused_with_its_number(tmp_path: Path, change: dict[str, Any], says: str) -> None:
@@ -92,6 +95,13 @@ def test_a_file_with_a_bad_line_is_refused_with_its_number(tmp_path: Path, chang
         lines.write(json.dumps(ROW) + "\n" + json.dumps({**ROW, **change}) + "\n")
     with pytest.raises(InputError, match=rf"line 2: .*{says}"):
         list(stream_episodes(file, "map2seq_seen", streets))
+
+
+def test_a_line_that_nests_too_deep_is_refused(tmp_path: Path) -> None:
+    streets = StreetMap.from_exits(["a", "b"], np.zeros((2, 2)), [(0, 0.0, 1)])
+    (tmp_path / "deep.gz").write_bytes(gzip.compress(b"[" * 100_000 + b"\n"))
+    with pytest.raises(InputError, match="line 1: not JSON"):
+        list(stream_episodes(tmp_path / "deep.gz", "map2seq_seen", streets))
 
 
 def test_a_missing_or_cut_file_is_refused(tmp_path: Path) -> None:

@@ -73,6 +73,24 @@ def test_maps_that_make_no_sense_are_refused() -> None:
         StreetMap.from_exits(["a", "b"], xy, [(0, 1.0, 2)])
     with pytest.raises(ValueError, match="headings"):
         StreetMap.from_exits(["a", "b"], xy, [(0, 360.0, 1)])
+    with pytest.raises(ValueError, match="finite positions"):
+        StreetMap.from_exits(["a", "b"], xy * np.nan, [(0, 0.0, 1)])
+    with pytest.raises(ValueError, match="finite positions"):
+        StreetMap.from_exits(["a", "b", "c"], xy, [(0, 0.0, 1)])
+    with pytest.raises(ValueError, match="lengths must hold 1"):
+        StreetMap.from_exits(["a", "b"], xy, [(0, 0.0, 1)], lengths=np.zeros(2))
+
+
+def test_places_that_are_not_there_are_refused_before_compiled_code_sees_them() -> None:
+    streets = crossing([0.0, 90.0, 180.0])
+    for ask in (lambda: streets.hops_from(7), lambda: streets.hops_to(0, [1, -1]), lambda: streets.way(0, 70)):
+        with pytest.raises(ValueError, match=r"0\.\.6"):
+            ask()
+    lonely = StreetMap.from_exits(["a"], np.zeros((1, 2)), [])
+    assert lonely.way(0, 0) == [0]
+    assert lonely.hops_to(0, [0]).tolist() == lonely.hops_from(0).tolist() == [0]
+    assert start_pose(lonely, 0, 12.0, is_snapped=True) == Pose(0, 12.0)
+    assert actions_along(lonely, Pose(0, 12.0), [0]) == [S]  # start and goal are one
 
 
 def grid(rows: int, columns: int) -> StreetMap:

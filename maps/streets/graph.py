@@ -50,10 +50,17 @@ class StreetMap:
         """A map from (place, heading, place) in any order of the places; lengths default to the straight line.
 
         Raises:
-            ValueError: if an exit names a place that is not there, or a place has two exits with one heading.
+            ValueError: if an exit names a place that is not there, a place has two exits with one heading, a position
+                is not finite, or there is not one value a place (for lengths: an exit).
         """
         n = len(names)
         rows = list(exits)
+        if np.shape(xy) != (n, 2) or not np.isfinite(xy).all():
+            raise ValueError(f"{n} places need (n, 2) finite positions, got {np.shape(xy)}")
+        columns = {"yaw": (yaw, n), "is_unseen": (is_unseen, n), "lengths": (lengths, len(rows))}
+        for name, (values, size) in columns.items():
+            if values is not None and np.shape(values) != (size,):
+                raise ValueError(f"{name} must hold {size} values, got {np.shape(values)}")
         starts, ends = (np.array([row[i] for row in rows], dtype=np.int64) for i in (0, 2))
         headings = np.array([row[1] for row in rows], dtype=float)
         if len(set(names)) < n:
@@ -122,16 +129,19 @@ class StreetMap:
 
     def hops_from(self, place: int, *, is_directed: bool = True, most: int = 2**31 - 1) -> Int[np.ndarray, " n"]:
         """Fewest exits to take from a place to every other; `UNREACHED` where that is none or more than `most`."""
+        self._check([place])
         first, ends = (self.first, self.ends) if is_directed else self.undirected
         return np.asarray(_breadth_first(first, ends, place, most), dtype=np.int64)
 
     def hops_to(self, place: int, ends: Sequence[int], *, is_directed: bool = True) -> Int[np.ndarray, " k"]:
         """Fewest exits to take from a place to each of some others; the search ends when all are reached."""
+        self._check([place, *ends])
         first, rows = (self.first, self.ends) if is_directed else self.undirected
         return np.asarray(_until_reached(first, rows, place, np.asarray(ends, dtype=np.int64)), dtype=np.int64)
 
     def way(self, start: int, end: int) -> list[int] | None:
         """A walk with the fewest exits between two places, both included; None if there is none."""
+        self._check([start, end])
         ones = np.ones(len(self.ends), dtype=np.int8)
         matrix = csr_matrix((ones, self.ends, self.first), shape=(len(self), len(self)))
         _, before = breadth_first_order(matrix, start, directed=True)
@@ -141,6 +151,11 @@ class StreetMap:
                 return None
             path.append(int(before[path[-1]]))
         return path[::-1]
+
+    def _check(self, places: Sequence[int]) -> None:
+        """Compiled code does not look where it writes."""
+        if places and not (min(places) >= 0 and max(places) < len(self)):
+            raise ValueError(f"places are numbered 0..{len(self) - 1}, got {min(places)}..{max(places)}")
 
     def networkx(self) -> nx.DiGraph:
         """The map as a graph to hold in one's hands: names as nodes with `xy`, edges with `heading` and `metres`."""

@@ -35,8 +35,8 @@ class Pose(NamedTuple):
 
 
 def start_pose(streets: StreetMap, place: int, heading: float, *, is_snapped: bool = False) -> Pose:
-    """The pose at a start; snapped, it looks along the exit that is nearest to the heading."""
-    if is_snapped:
+    """The pose at a start; snapped, it looks along the exit that is nearest to the heading, if there is one."""
+    if is_snapped and streets.exits(place):
         heading = _closest(heading, _headings(streets, place))
     return Pose(place, float(round(heading)))
 

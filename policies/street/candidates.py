@@ -23,6 +23,10 @@ class Reach:
     is_shortest: bool = True  # only walks that take no detour, as those of Map2Seq
     may_turn_around: bool = False  # at the start
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.least, int) and isinstance(self.most, int) and 0 <= self.least <= self.most):
+            raise ValueError(f"need whole numbers 0 <= least <= most, got {self.least} and {self.most}")
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:

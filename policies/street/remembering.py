@@ -50,7 +50,12 @@ class RememberingStreetAgent(RankedStreetAgent):
             weight: [nat] of a recollection.
             slack: [m] of distance that counts nothing: landmarks are named from a few steps away.
             spread: [m] beyond that at which a recollection counts less.
+
+        Raises:
+            ValueError: if a number is out of range.
         """
+        if not (np.isfinite([weight, slack, spread]).all() and slack >= 0 and spread > 0):
+            raise ValueError(f"need a finite weight, slack >= 0 and spread > 0, got {weight}, {slack}, {spread}")
         super().__init__(weights, reach, recovers=recovers)
         self.memory = StreetMemory(parts or Parts())
         self.remembers, self.weight, self.slack, self.spread = remembers, weight, slack, spread

@@ -45,15 +45,14 @@ class GoldStreetAgent:
         """Plan the actions of the gold route.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if there is none, or it does not pass the start.
         """
-        if gold is None:
-            raise ValueError("the gold agent needs the gold route")
-        places = list(gold)
-        while places[0] != instruction.start.place:  # a free step has been taken
-            places.pop(0)
-        self._actions = actions_along(instruction.streets, instruction.start, places)
+        places, start = list(gold or ()), instruction.start
+        if start.place not in places:
+            raise ValueError(f"the gold agent needs a gold route through its start, place {start.place}, got {places}")
+        left = places[places.index(start.place) :]  # a free step may have been taken
+        self._actions = actions_along(instruction.streets, start, left)
 
     def act(self, view: StreetView) -> StreetAction:
-        """The next action of the route."""
-        return self._actions.pop(0)
+        """The next action of the route; STOP behind its end."""
+        return self._actions.pop(0) if self._actions else StreetAction.STOP

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from typing import Any
 from embmem.errors import InputError
 from embmem.maps.streets import Pose, StreetMap, start_pose
 
+MOST_DEGREES = 1e6
 SPLITS = {
     "map2seq_seen": "map2seq/seen_dev.jsonl.gz",
     "map2seq_unseen": "map2seq/unseen_dev.jsonl.gz",
@@ -80,7 +80,7 @@ def stream_episodes(file: Path, split: str, streets: StreetMap) -> Iterator[Stre
 def _episode(line: str, split: str, streets: StreetMap, where: str) -> StreetEpisode:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON ({error})") from error
     if not isinstance(row, dict):
         raise InputError(f"{where}: not an object")
@@ -90,7 +90,9 @@ def _episode(line: str, split: str, streets: StreetMap, where: str) -> StreetEpi
         raise InputError(f"{where}: neither instructions_id nor route_id")
     if not isinstance(text, str) or not text.strip():
         raise InputError(f"{where}: navigation_text must be words, got {text!r}")
-    if isinstance(heading, bool) or not isinstance(heading, int | float) or not math.isfinite(heading):
+    if any("\ud800" <= letter <= "\udfff" for letter in f"{id_}{text}"):
+        raise InputError(f"{where}: half a surrogate pair is no text")
+    if isinstance(heading, bool) or not isinstance(heading, int | float) or not abs(heading) <= MOST_DEGREES:
         raise InputError(f"{where}: start_heading must be a number of degrees, got {heading!r}")
     return StreetEpisode(str(id_), split, text, _route(route, streets, where), heading % 360.0)
 

@@ -24,8 +24,8 @@ class Perception:
 
     def __post_init__(self) -> None:
         rates, sizes = (self.miss, self.false_alarm), (self.reach, self.bearing, self.distance, self.embedding)
-        if not all(0 <= rate <= 1 for rate in rates) or min(sizes) < 0:
-            raise ValueError(f"need rates in [0, 1] and sizes >= 0, got {self}")
+        if not all(0 <= rate <= 1 for rate in rates) or not all(0 <= size < np.inf for size in sizes):
+            raise ValueError(f"need rates in [0, 1] and finite sizes >= 0, got {self}")
 
     def see(
         self, streets: StreetMap, world: LandmarkWorld, pose: Pose, rng: np.random.Generator

@@ -38,6 +38,11 @@ class LandmarkTour(FollowInstructions):
     n_shoves: int = 0  # junctions an episode at which the walker is pushed into another street
     perception: Perception = field(default_factory=Perception)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_shoves < 0:
+            raise ValueError(f"n_shoves must be 0 or more, got {self.n_shoves}")
+
     def play(
         self,
         agents: Mapping[str, StreetAgent],

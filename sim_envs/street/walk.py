@@ -47,7 +47,12 @@ def walk(
         sense: what is seen from a pose; nothing by default.
         landmarks: phrases of the instruction with their embeddings, for agents that can see.
         shoves: draws where one is pushed; needed if the rules push.
+
+    Raises:
+        ValueError: if the rules push and there is nothing to draw from.
     """
+    if rules.n_shoves and shoves is None:
+        raise ValueError(f"{rules.n_shoves} pushes need a generator to draw them from")
     clock = Clock()
     pose, steps = episode.start(streets), 0
     path = [pose.place]
