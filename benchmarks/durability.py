@@ -26,6 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rows import row
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import durability_readers
@@ -40,14 +41,6 @@ from embmem.store.schema import Connection, prepare
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "data" / "wall_v1.embmem"
 PARTS = ("writes", "kills", "cuts", "reopening", "readers")
 KILLS_A_FILE = 25  # then a new one: what is checked after each kill grows with it
-
-
-def row(name: str, ours: float, *, goal: str = "none set", met: bool = True, peer: float | None = None,
-        peer_name: str = "") -> dict[str, Any]:  # fmt: skip
-    """One figure as it is written to the JSON file."""
-    ratio = ours / peer if peer else None
-    return {"name": name, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": ratio, "goal": goal,
-            "met": bool(met)}  # fmt: skip
 
 
 def make_records(n: int, seed: int) -> list[Record]:

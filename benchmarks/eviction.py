@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rows import row
 
 from embmem.records import Record
 from embmem.short_term.eviction import EvictionPolicy, Fifo, FrequencyAge, Key, Lfu, Lru
@@ -168,16 +169,6 @@ def costs(n: int) -> dict[str, float]:
             times.append(time.process_time() - begin)
         result[name] = 1e6 * min(times) / n
     return result
-
-
-def row(
-    name: str, ours: float, *, goal: str, met: bool, peer: float | None = None, peer_name: str = "none"
-) -> dict[str, Any]:
-    """One row of the JSON file."""
-    ratio = ours / peer if peer else None
-    return {
-        "name": name, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": ratio, "goal": goal, "met": met,
-    }  # fmt: skip
 
 
 def interval(values: np.ndarray) -> list[float]:

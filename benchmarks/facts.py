@@ -24,6 +24,7 @@ from facts_worlds import DAY, Overwrite, SqlIntervals, World, house_world, rando
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rows import row
 
 from embmem.facts import FactMemory, Statement
 from embmem.facts.fact_index import FactIndex
@@ -156,16 +157,6 @@ def _seconds(call: Callable[[], Any]) -> float:
     begin = time.process_time()
     call()
     return time.process_time() - begin
-
-
-def row(
-    name: str, ours: float, *, goal: str, met: bool, peer: float | None = None, peer_name: str = "none"
-) -> dict[str, Any]:
-    """One row of the JSON file."""
-    ratio = ours / peer if peer else None
-    return {
-        "name": name, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": ratio, "goal": goal, "met": met,
-    }  # fmt: skip
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rows import row
 
 from embmem.policies.household.memory import HouseholdMemory
 from embmem.policies.household.past import answer, answer_from_table
@@ -53,8 +54,8 @@ def play(level: str, planners: Mapping[str, HouseholdPlanner], days: int, n: int
     rows: dict[str, Rows] = {name: [] for name in planners}
     for seed in SEEDS:
         for day in range(days):
-            for row in task.play(planners, seed=seed, index=day, n=n, on_row=lambda row: None):
-                rows[row["agent"]].append({**row, "session": f"{seed}/{day}"})
+            for line in task.play(planners, seed=seed, index=day, n=n, on_row=lambda _: None):
+                rows[line["agent"]].append({**line, "session": f"{seed}/{day}"})
     return rows
 
 
@@ -71,15 +72,6 @@ def interval_of(rows: Rows, measure: str) -> Interval:
 def told(interval: Interval, digits: int = 2) -> str:
     """`0.95 [0.91, 0.98]`."""
     return f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
-
-
-def row(name: str, ours: float, *, goal: str, met: bool, peer: float | None = None, peer_name: str = "none") -> Any:
-    """One row of the JSON file."""
-    ratio = ours / peer if peer else None
-    return {
-        "name": name, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": ratio, "goal": goal,
-        "met": bool(met),
-    }  # fmt: skip
 
 
 def levels(console: Console, days: int, n: int) -> Rows:

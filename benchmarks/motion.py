@@ -22,6 +22,7 @@ import numpy as np
 from moved_boxes import BOX, CAMERA, MovedBox, frame, hidden_looks, look, moved_box
 from rich.console import Console
 from rich.table import Table
+from rows import row
 
 from embmem.geometry import camera_pose
 from embmem.maps import DecayLayers, Removal, VoxelMap
@@ -158,16 +159,6 @@ def _seconds(call: Callable[..., Any], *arguments: Any) -> float:
     begin = time.process_time()
     call(*arguments)
     return time.process_time() - begin
-
-
-def row(
-    name: str, ours: float, *, goal: str, met: bool, peer: float | None = None, peer_name: str = "none"
-) -> dict[str, Any]:
-    """One row of the JSON file."""
-    ratio = ours / peer if peer else None
-    return {
-        "name": name, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": ratio, "goal": goal, "met": met,
-    }  # fmt: skip
 
 
 def compared(name: str, ours: list[float], peer: list[float], *, peer_name: str, goal: str) -> dict[str, Any]:
