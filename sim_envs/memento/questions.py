@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from embmem.errors import InputError
 from embmem.policies.household.past import HELD, TEMPLATES, Event, PastQuestion, Value
 from embmem.sim_envs.memento.episodes import MementoEpisode
 from embmem.sim_envs.memento.traces import Trace, TraceStep
@@ -32,10 +33,16 @@ class MementoDay:
 
 
 def days_of(traces: Sequence[Trace], episodes: Sequence[MementoEpisode], size: int = ERRANDS) -> list[MementoDay]:
-    """Each home's traces in the order of their ids, `size` a day; a shorter rest is a day too."""
+    """Each home's traces in the order of their ids, `size` a day; a shorter rest is a day too.
+
+    Raises:
+        InputError: if there is no episode to a trace.
+    """
     homes: dict[str, list[Trace]] = {}
     home_of = {episode.id: episode.home for episode in episodes}
     for trace in traces:
+        if trace.episode not in home_of:
+            raise InputError(f"no episode {trace.episode!r} belongs to the trace of that name; read both of one stage")
         homes.setdefault(home_of[trace.episode], []).append(trace)
     return [
         MementoDay(home, tuple(own[i : i + size]))

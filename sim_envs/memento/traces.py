@@ -6,8 +6,11 @@ are kept as they are; they were written by a language model and are data.
 
 from __future__ import annotations
 
+import gzip
+import io
 import re
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +18,13 @@ from embmem.errors import InputError
 
 HELD = "held by the agent"
 MAX_BYTES = 4 * 2**20  # of one trace; the public ones have less than 40 kB
+MAX_ARCHIVE = 256 * 2**20  # of an unpacked archive; the public one has 1.3 MB
 _NAME = re.compile(r"(?:.*/)?trace-episode_(\w+)_(\d+)-(\d+)\.txt")
 _ACTION = re.compile(r"([A-Za-z]+)\[(.*)\]\s*")
 _OBJECT = re.compile(r"(\w+_\d+): (.*)")
 _PLACE = re.compile(r"(\S+) in (\S+)")
 _OK = "Successful execution!"
+_N_ARGUMENTS = {"Pick": 1, "Place": 5, "Open": 1, "Close": 1, "Explore": 1, "Navigate": 1}
 _ANSWERS = ("DescribeObjectTool", "FindObjectTool", "FindReceptacleTool", "FindRoomTool")
 
 
@@ -70,7 +75,7 @@ def read_traces(path: Path) -> list[Trace]:
     """
     try:
         texts = _from_folder(path) if path.is_dir() else _from_archive(path)
-    except (OSError, EOFError, tarfile.TarError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError, UnicodeDecodeError) as error:
         raise InputError(f"{path} holds no traces of MEMENTO: {error}") from error
     traces = [parse_trace(episode, text) for episode, text in sorted(texts.items())]
     if not traces:
@@ -120,6 +125,10 @@ def _step(episode: str, lines: list[str], at: int) -> tuple[TraceStep | None, in
     result = "\n".join(lines[begin:end]).removeprefix("Result: ").strip()
     objects, after = _objects(episode, lines, end)
     arguments = tuple(part.strip() for part in match[2].split(","))
+    if not all(arguments) or len(arguments) != _N_ARGUMENTS.get(match[1], len(arguments)):
+        raise InputError(
+            f"trace {episode}: {match[1]} in line {at + 1} has other arguments than it needs: {lines[at]!r}"
+        )
     ok = result == _OK or match[1] in _ANSWERS
     return TraceStep(thought, match[1], arguments, ok, result, objects), after
 
@@ -145,14 +154,19 @@ def _objects(episode: str, lines: list[str], at: int) -> tuple[dict[str, Place],
 def _from_folder(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for file in sorted(path.iterdir()):
-        if match := _NAME.fullmatch(file.name):
-            _add(found, match[1], file.read_bytes())
+        if (match := _NAME.fullmatch(file.name)) and file.is_file():
+            with file.open("rb") as opened:
+                _add(found, match[1], opened.read(MAX_BYTES + 1))
     return found
 
 
 def _from_archive(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
-    with tarfile.open(path, "r:gz") as archive:
+    with gzip.open(path) as packed:
+        data = packed.read(MAX_ARCHIVE + 1)
+    if len(data) > MAX_ARCHIVE:
+        raise InputError(f"{path} unpacks to more than {MAX_ARCHIVE} bytes")
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for member in archive:
             match = _NAME.fullmatch(member.name)
             if match is None or not member.isfile():
