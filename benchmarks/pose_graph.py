@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from motion import house_frames, row
+from motion import house_frames
 from pose_graph_runs import RESOLUTION, Run, house_run, recorded_run
 from rich.console import Console
 from rich.table import Table
+from rows import row
 
 from embmem.maps import ObjectMemory, VoxelMap
 from embmem.maps.pose_graph.se3 import exponential
