@@ -48,6 +48,8 @@ class Experience:
                 f"need a task, at most {MAX_STEPS} steps and {MAX_TEXT} characters a text; got {self.task[:40]!r}, "
                 f"{len(self.plan)} steps, up to {max(map(len, texts))} characters"
             )
+        if any("\ud800" <= char <= "\udfff" for text in texts for char in text):
+            raise ValueError(f"texts must be valid Unicode, got {texts!r:.200}")
 
 
 class Remembered(NamedTuple):

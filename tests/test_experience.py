@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +93,28 @@ def test_what_is_withdrawn_is_forgotten_and_the_rest_outlives_the_process(tmp_pa
     again.store.close()
 
 
+def test_what_was_acknowledged_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "log.embmem"
+    code = f"""
+import itertools
+from embmem.experience import Experience, ExperienceStore
+from embmem.store import RecordStore
+store = ExperienceStore(RecordStore({str(path)!r}))
+for i in itertools.count():
+    store.add(Experience(f"task {{i}}", ("a" * 999,), ok=True), stamp=float(i)).wait()
+    print(i, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        last = next(int(line) for line in process.stdout if int(line) >= 8)
+        process.kill()
+    log = RecordStore(path)
+    assert {f"task {i}" for i in range(last + 1)} <= {
+        r.experience.task for r in ExperienceStore(log).similar("task", k=99)
+    }
+    log.close()
+
+
 @pytest.mark.parametrize(
     "payload",
     [{}, {"task": "a", "plan": "b", "ok": True}, {"task": 1, "plan": [], "ok": True, "state": "", "reason": "",
@@ -102,9 +126,9 @@ def test_records_of_others_are_left_out(payload: dict[str, object]) -> None:
     assert ExperienceStore(log).similar("a") == []
 
 
-@pytest.mark.parametrize("broken", [("", ("a",)), ("x" * 5000, ()), ("a", ("b",) * 300)])
+@pytest.mark.parametrize("broken", [("", ("a",)), ("x" * 5000, ()), ("a", ("b",) * 300), ("a\ud800", ())])
 def test_what_is_no_experience_is_refused(broken: tuple[str, tuple[str, ...]]) -> None:
-    with pytest.raises(ValueError, match="need a task"):
+    with pytest.raises(ValueError, match=r"need a task|valid Unicode"):
         Experience(*broken, ok=True)
 
 

@@ -82,12 +82,18 @@ def test_a_good_answer_is_taken_and_the_words_are_data(tmp_path: Path) -> None:
     assert "</data-0>" not in user
 
 
+def test_what_a_model_thinks_or_says_around_its_answer_does_not_count() -> None:
+    assert read_steps(f"<think>{{a}}</think>Here:\n```json\n{GOOD}\n```") == read_steps(GOOD)
+
+
 def test_after_bad_answers_the_rules_read_the_words(tmp_path: Path) -> None:
     with chat_server(tmp_path, [{"content": text[:5000]} for text in BAD]) as (url, log):
         reader = parser(url, retries=1)
         assert isinstance(reader, RouteReader)
         assert [reader.parse(WORDS) for _ in range(len(BAD) // 2)] == [STEPS] * (len(BAD) // 2)
         assert len(asked(log)) == 2 * (len(BAD) // 2)
+        said = [request["messages"][1]["content"] for request in asked(log)[:2]]
+        assert ["was refused: the answer holds no JSON object" in text for text in said] == [False, True]
         assert reader.parse("  ") == ()
     assert Parser().parse(WORDS) == STEPS
 

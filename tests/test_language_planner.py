@@ -260,6 +260,18 @@ def test_experience_comes_back_in_later_tasks(tmp_path: Path) -> None:
     assert [r.experience.plan for r in store.repairs("a chair_9 is in the way")] == [("go(table_1)",)]
 
 
+def test_no_text_of_the_world_is_too_broken_to_be_remembered(tmp_path: Path) -> None:
+    store = ExperienceStore(RecordStore())
+    with chat_server(tmp_path, [answer(Go("table_1"))]) as (url, _):
+        agent = planner(url, experience=store, clock=lambda: 1.0)
+        agent.begin("go to the \ud800 table" + "x" * 5000)
+        agent.notice(Look(), TinyHome().do(Look()))
+        agent.notice(agent.next(), Outcome(False, "a \udfff is in the way" + "x" * 5000))
+        agent.notice(agent.next(), Outcome(True))
+        agent.finish(False, "\ud800")
+    assert [r.experience.ok for r in store.similar("go to the table", k=2)] == [False, True]
+
+
 def test_one_that_remembers_knows_in_the_next_task_where_things_are(tmp_path: Path) -> None:
     with chat_server(tmp_path, [answer(Go("hall")), answer(Stop())]) as (url, _):
         for remembers, knows in ((True, "shelf_1 in hall"), (False, "not known")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any
 
@@ -10,6 +9,7 @@ from embmem.policies.instructions.parsing import LANDMARK_NAMES, ROOM_NAMES, Par
 from embmem.policies.instructions.steps import KINDS, SIDES, TURNS, Step
 from embmem.policies.language.client import ChatModel
 from embmem.policies.language.fence import Fence
+from embmem.policies.language.grammar import GrammarError, read_object
 from embmem.policies.language.wire import ModelError
 from embmem.search.quoting import quote
 
@@ -54,11 +54,10 @@ class LanguageParser:
         """The steps in the order of the words; those of the rules where the model has no usable answer."""
         if not words.strip():
             return ()
-        messages = self._messages(words)
-        why = "no answer"
+        why = ""
         for _ in range(1 + self._retries):
             try:
-                steps = read_steps(self.model.complete(messages, route_schema()).text)
+                steps = read_steps(self.model.complete(self._messages(words, why), route_schema()).text)
             except ModelError as error:
                 why = str(error)
                 break  # the client has tried again already
@@ -70,7 +69,8 @@ class LanguageParser:
         logger.warning("route %s", quote({"by": "rules", "why": why[:400]}))
         return self._rules.parse(words)
 
-    def _messages(self, words: str) -> list[dict[str, str]]:
+    def _messages(self, words: str, problem: str) -> list[dict[str, str]]:
+        """The request; a problem is what was wrong with the answer before, in our own words."""
         shown = words[:MOST_WORDS]
         fence = Fence(self._seed, shown)
         kinds = (
@@ -83,7 +83,8 @@ class LanguageParser:
             f"Rooms: {', '.join(ROOMS)}. Landmarks: {', '.join(LANDMARKS)}. Use the nearest of these names; "
             f"fields that a step does not need are null. The last step is the only stop. {fence.rule}"
         )
-        return [{"role": "system", "content": system}, {"role": "user", "content": fence.wrap("route", shown)}]
+        user = fence.wrap("route", shown) + (f"\nYour last answer was refused: {problem}" if problem else "")
+        return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
 def read_steps(text: str) -> tuple[Step, ...]:
@@ -93,10 +94,9 @@ def read_steps(text: str) -> tuple[Step, ...]:
         ValueError: saying what is wrong with it.
     """
     try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from None
-    items = answer.get("steps") if isinstance(answer, dict) else None
+        items = read_object(text).get("steps")
+    except GrammarError as error:
+        raise ValueError(str(error)) from None
     if not isinstance(items, list) or not 1 <= len(items) <= MOST_STEPS:
         raise ValueError(f"expected an object with 1 to {MOST_STEPS} steps")
     steps = tuple(_read_step(item, i) for i, item in enumerate(items))

@@ -29,7 +29,7 @@ class Lessons:
 
     def begin(self, task: str) -> None:
         """A new task; what it began with is what is seen before its first step."""
-        self._task, self._state, self._last_error = task, "", ""
+        self._task, self._state, self._last_error = _kept(task), "", ""
         self._errors, self._taken = {}, []
 
     def useful(self, task: str, state: WorldState) -> list[Remembered]:
@@ -46,26 +46,31 @@ class Lessons:
         if self._store is None or isinstance(step, QUESTIONS):
             return
         self._taken.append(step)
-        self._last_error = "" if outcome.ok else outcome.reason[:MAX_TEXT]
+        self._last_error = "" if outcome.ok else _kept(outcome.reason)
         if not outcome.ok:
-            self._errors[step] = (outcome.reason[:MAX_TEXT], len(self._taken))
+            self._errors[step] = (self._last_error, len(self._taken))
         elif step in self._errors and self._task.strip():
             error, since = self._errors.pop(step)
             if error:
-                plan = tuple(to_text(taken)[:MAX_TEXT] for taken in self._taken[since:][:MAX_STEPS])
-                repair = Experience(self._task[:MAX_TEXT], plan, ok=True, state=self._state, repaired=error)
+                plan = tuple(_kept(to_text(taken)) for taken in self._taken[since:][:MAX_STEPS])
+                repair = Experience(self._task, plan, ok=True, state=self._state, repaired=error)
                 self._store.add(repair, stamp=self._clock())
 
     def finish(self, steps: Sequence[Step], ok: bool, reason: str) -> None:
         """Keep the attempt as a whole."""
         if self._store is None or not self._task.strip():
             return
-        plan = tuple(to_text(step)[:MAX_TEXT] for step in steps[:MAX_STEPS])
-        attempt = Experience(self._task[:MAX_TEXT], plan, ok, self._state, "" if ok else reason[:MAX_TEXT])
+        plan = tuple(_kept(to_text(step)) for step in steps[:MAX_STEPS])
+        attempt = Experience(self._task, plan, ok, self._state, "" if ok else _kept(reason))
         self._store.add(attempt, stamp=self._clock())
 
 
 def in_words(state: WorldState) -> str:
     """The state as one line of words, to be compared with others."""
     things = sorted(f"{name} on {where}" for name, where in state.inside.items())
-    return f"at {state.at}, holding {' '.join(state.held) or 'nothing'}, {', '.join(things[:_WINDOW])}"[:MAX_TEXT]
+    return _kept(f"at {state.at}, holding {' '.join(state.held) or 'nothing'}, {', '.join(things[:_WINDOW])}")
+
+
+def _kept(text: str) -> str:
+    """As much of a text of the world as a record takes; half a surrogate pair becomes a question mark."""
+    return text[:MAX_TEXT].encode("utf-8", "replace").decode()
