@@ -203,12 +203,35 @@ def test_imitation_learns_and_the_seed_fixes_it(memory: str) -> None:
 def test_reinforcement_learns_and_the_seed_fixes_it() -> None:
     fabric, rewards = fabrics.Fabric(accelerator="cpu", devices=1), []
     for n in (10, 2):  # again, but shorter
-        world = ImageGoalWorld(16, size=3, steps=8, n_goals=9)
+        world = ImageGoalWorld(16, size=3, tour=2, steps=8, n_goals=9, in_view=0.5)
         network = build(world.spec, Shape(width=16, n_hops=1, has_value=True), seed=1)
         learner = ProximalPolicy(network, world, fabric, seed=1, iterations=10, rate=0.01)
         rewards.append([learner.iterate(i)["reward"] for i in range(n)])
     assert rewards[0][:2] == rewards[1]
     assert np.mean(rewards[0][-3:]) > np.mean(rewards[0][:3])
+
+
+@pytest.mark.parametrize("memory", ["recurrent", "none"])
+def test_reinforcement_learns_from_acted_steps_alone(memory: str) -> None:
+    """What is drawn on the tour, and after the last goal, changes nothing."""
+    fabric = fabrics.Fabric(accelerator="cpu", devices=1)
+    world = ImageGoalWorld(4, size=3, tour=3, steps=12, n_goals=1, in_view=1.0)
+    learners = [
+        ProximalPolicy(
+            build(world.spec, Shape(memory, width=8, has_value=True), seed=1), world, fabric, seed=1, iterations=1
+        )
+        for _ in range(2)
+    ]
+    played = learners[0]._play(np.random.default_rng(0))
+    assert 0 < played["acted"].sum() < 4 * 12
+    assert not played["acted"][:3].any()
+    other = {name: array.copy() for name, array in played.items()}
+    for name in ("actions", "chances", "advantages", "returns"):
+        other[name][~played["acted"]] = 1
+    for learner, told in zip(learners, (played, other), strict=True):
+        learner._update(told)
+    a, b = (learner.network.state_dict() for learner in learners)
+    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_reinforcement_wants_a_network_with_a_value() -> None:
@@ -249,4 +272,4 @@ def test_a_small_policy_trained_again_is_as_good_as_the_shipped_one(tmp_path: Pa
     world = MazeWorld(**{**settings_of_world, "n": 256})
     success = [evaluate(net, world, np.random.default_rng([9, 9]))["success"].mean() for net in (shipped, again)]
     assert success[0] > 0.7
-    assert abs(success[0] - success[1]) < 0.1
+    assert abs(success[0] - success[1]) < 0.15

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embmem.policies.learned.tokens import TokenWorld
-from embmem.sim_envs.maze import MazeWorld
+from embmem.policies.learned.reinforcement import RewardWorld
+from embmem.policies.learned.tokens import Tokens, TokenWorld
+from embmem.sim_envs.maze import ImageGoalWorld, MazeWorld
 from embmem.sim_envs.maze.grids import FAR, MOVES, dig, routes, wander
 from embmem.sim_envs.maze.instructions import KINDS, LANDMARKS, N_WORDS, PHRASES
 
@@ -170,3 +171,66 @@ def test_instructions_fit_and_the_words_kept_for_the_test_are_known() -> None:
 def test_worlds_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="need"):
         MazeWorld(**{"n": 2, **wrong}).reset(np.random.default_rng(0))  # type: ignore[arg-type]
+
+
+def shown(world: ImageGoalWorld, seed: int) -> Tokens:
+    """What is told after the tour, with the first goal."""
+    told = world.reset(np.random.default_rng(seed))
+    for _ in range(world.tour):
+        assert not world.expert().any()
+        told = world.step(np.zeros(world.n, np.int64))
+    return told
+
+
+def test_the_teacher_finds_the_places_of_all_pictures_and_is_paid_for_it() -> None:
+    world = ImageGoalWorld(32, n_goals=2, steps=40)
+    assert isinstance(world, RewardWorld)
+    shown(world, 0)
+    gains = np.zeros(world.n)
+    for _ in range(40):
+        world.step(world.expert().argmax(axis=1))
+        gains += world.rewards
+    assert world.scores()["success"].mean() == 1.0
+    assert ((gains > 2 - 0.02 * 40) & (gains < 2)).all()
+
+
+def test_a_picture_leads_to_the_place_where_it_was_taken() -> None:
+    world = ImageGoalWorld(16, n_goals=1)
+    told = shown(world, 3)
+    for i in range(world.n):
+        is_used = told.kinds[i] > 0
+        likeness, cells = told.features[i, is_used, 0], world._cells[i, is_used]
+        assert len(set(cells)) == len(cells)  # no place is kept twice
+        assert (world._goal[i] in cells) == world._is_seen[i, world._goal[i]]
+        if world._goal[i] in cells:
+            assert cells[likeness.argmax()] == world._goal[i]
+
+
+def test_tokens_of_pictures_are_what_was_seen_and_lie_where_they_say() -> None:
+    world = ImageGoalWorld(8)
+    tokens = world.reset(np.random.default_rng(1))
+    seen: list[set[int]] = [set() for _ in range(world.n)]
+    for t in range(world.n_steps):
+        for i in range(world.n):
+            near = nx.single_source_shortest_path_length(graph(world._ways[i]), int(world._at[i]), cutoff=world.view)
+            seen[i] |= set(near)
+            assert set(world._cells[i, tokens.kinds[i] > 0].tolist()) == seen[i]
+            assert set(world._cells[i, tokens.is_visible[i]].tolist()) == set(near)
+        assert tokens.state[:, -world.dim :].any() == (t >= world.tour)
+        tokens = world.step(np.full(world.n, t % 4))
+
+
+@pytest.mark.parametrize("in_view", [0.0, 1.0])
+def test_hidden_pictures_were_seen_and_are_not_in_view(in_view: float) -> None:
+    world = ImageGoalWorld(64, n_goals=1, in_view=in_view)
+    told = shown(world, 2)
+    is_goal = (world._cells == world._goal[:, None]) & (told.kinds > 0)
+    is_hidden = is_goal.any(axis=1) & ~(is_goal & told.is_visible).any(axis=1)
+    np.testing.assert_array_equal(world.scores()["hidden"] > 0, is_hidden)
+    assert is_hidden.any() == (in_view == 0.0)
+
+
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"tour": 0}, {"noise": -1.0}, {"novelty": 2.0}, {"in_view": -0.1}])
+def test_worlds_of_pictures_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="need"):
+        ImageGoalWorld(**{"n": 2, **wrong})  # type: ignore[arg-type]

@@ -19,13 +19,18 @@ class RewardWorld(TokenWorld, Protocol):
 
     rewards: np.ndarray  # (n,) of the last step
 
+    @property
+    def is_acting(self) -> np.ndarray:
+        """(n,) whether what each agent answers now counts; once it has begun, an agent acts until it has ended."""
+
 
 class ProximalPolicy:
     """PPO with clipped ratios (Schulman et al., arXiv 1707.06347, eq. 7) and generalised advantages (1506.02438).
 
     Each iteration plays `world.n` episodes and goes over them `epochs` times, in `parts` batches of whole episodes.
-    Advantages are centred and scaled over the iteration. What comes after the last step is not counted: the clock is
-    the agents' own. An iteration depends on the seed, its number, the weights and the optimiser alone.
+    Only steps that were acted are learned from. Advantages are centred and scaled over the iteration. What comes after
+    the last step is not counted: the clock is the agents' own. An iteration depends on the seed, its number, the
+    weights and the optimiser alone.
     """
 
     def __init__(
@@ -66,39 +71,46 @@ class ProximalPolicy:
         losses = []
         for _ in range(self.epochs):
             for rows in np.array_split(rng.permutation(self.world.n), self.parts):
-                chosen = {name: torch.from_numpy(a[:, rows]).to(self.fabric.device) for name, a in played.items()}
-                losses.append(self._update(chosen))
+                losses.append(self._update({name: a[:, rows] for name, a in played.items()}))
         success = float(self.world.scores()["success"].mean())
-        return {"loss": float(np.mean(losses)), "success": success, "reward": float(played["rewards"].sum(0).mean())}
+        return {"loss": float(np.mean(losses)), "success": success, "reward": self._reward}
 
     def _play(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Episodes as arrays (t, n, ...): the fields of `Tokens`, actions, their log-chances, advantages, returns."""
-        tokens, kept = self.world.reset(rng), self.network.begin(self.world.n)
-        moments, values, rows = [], [], np.arange(self.world.n)
+        n, rows = self.world.n, np.arange(self.world.n)
+        tokens, kept = self.world.reset(rng), self.network.begin(n)
+        logits, values = torch.zeros(n, self.network.spec.n_actions), torch.zeros(n)
+        moments = []
         for _ in range(self.world.n_steps):
-            logits, value, kept = self.network.act(as_inputs(tokens, self.fabric.device), kept)
+            is_acted = self.world.is_acting.copy()
+            if is_acted.any() or kept.numel():  # a policy that keeps nothing need not watch
+                logits, values, kept = self.network.act(as_inputs(tokens, self.fabric.device), kept)  # type: ignore[assignment]
             chances = logits.float().log_softmax(-1).cpu().numpy()
             actions = draw_actions(np.exp(chances), rng)
-            values.append(value.float().cpu().numpy())  # type: ignore[union-attr]
-            moment = {**tokens.arrays(), "actions": actions, "chances": chances[rows, actions]}
+            moment = {**tokens.arrays(), "actions": actions, "chances": chances[rows, actions], "acted": is_acted}
             tokens = self.world.step(actions)
-            moments.append({**moment, "rewards": self.world.rewards})
+            moments.append({**moment, "rewards": self.world.rewards, "values": values.float().cpu().numpy() * is_acted})
         played = {name: np.stack([moment[name] for moment in moments]) for name in moments[0]}
-        gains = advantages(played["rewards"], np.stack(values), discount=self.discount, trace=self.trace)
-        scaled = (gains - gains.mean()) / (gains.std() + 1e-6)
-        return {**played, "returns": gains + np.stack(values), "advantages": scaled}
+        rewards, guessed, acted = played.pop("rewards"), played.pop("values"), played["acted"]
+        gains = advantages(rewards, guessed, discount=self.discount, trace=self.trace)
+        spread = gains[acted].std() + 1e-6 if acted.any() else 1.0
+        scaled = (gains - gains[acted].mean()) / spread if acted.any() else gains
+        self._reward = float(rewards.sum(0).mean())
+        return {**played, "returns": gains + guessed, "advantages": scaled}
 
-    def _update(self, played: dict[str, torch.Tensor]) -> float:
-        actions, before = played.pop("actions"), played.pop("chances")
-        gains, returns = played.pop("advantages"), played.pop("returns")
-        played.pop("rewards")
-        logits, values = self.model(played)
-        chances = logits.float().log_softmax(-1)
-        ratio = (chances.gather(-1, actions[..., None])[..., 0] - before).exp()
+    def _update(self, played: dict[str, np.ndarray]) -> float:
+        if self.network.shape.memory != "recurrent":
+            played = {name: a[played["acted"]] for name, a in played.items()}
+        told = {name: torch.from_numpy(np.ascontiguousarray(a)).to(self.fabric.device) for name, a in played.items()}
+        actions, before, acted = told.pop("actions"), told.pop("chances"), told.pop("acted")
+        gains, returns = told.pop("advantages")[acted], told.pop("returns")[acted]
+        logits, values = self.model(told)
+        chances = logits.float().log_softmax(-1)[acted]
+        ratio = (chances.gather(-1, actions[acted][..., None])[..., 0] - before[acted]).exp()
         limited = ratio.clamp(1.0 - self.clip, 1.0 + self.clip)
         gain = torch.minimum(ratio * gains, limited * gains).mean()
         spread = -(chances.exp() * chances).sum(-1).mean()
-        loss = -gain - self.entropy * spread + 0.5 * (values.float() - returns).square().mean()
+        loss = -gain - self.entropy * spread + 0.5 * (values.float()[acted] - returns).square().mean()
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         self.fabric.clip_gradients(self.model, self.optimiser, max_norm=0.5)

@@ -123,3 +123,9 @@ def wander(ways: Int[np.ndarray, "n c 4"], n_steps: int, rng: np.random.Generato
         cost = visits[rows[:, None], to] + rng.uniform(0.0, 0.5, size=(n, 4)) + FAR * (to == walk[:, t : t + 1])
         walk[:, t + 1] = to[rows, cost.argmin(axis=1)]
     return walk
+
+
+def one_of(is_choice: Bool[np.ndarray, "n c"], rng: np.random.Generator) -> Bool[np.ndarray, "n c"]:
+    """One of the choices of each row, drawn alike."""
+    drawn = np.where(is_choice, rng.uniform(size=is_choice.shape), -1.0).argmax(axis=1)
+    return np.arange(is_choice.shape[1]) == drawn[:, None]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from embmem.policies.learned.tokens import Spec, Tokens
-from embmem.sim_envs.maze.grids import FAR, dig, routes, wander
+from embmem.sim_envs.maze.grids import FAR, dig, one_of, routes, wander
 from embmem.sim_envs.maze.instructions import KINDS, LANDMARKS, N_WORDS, phrase, vocabulary
 
 STOP, N_ACTIONS = 0, 5  # stop, then north, east, south, west
@@ -132,7 +132,7 @@ class MazeWorld:
         start = self._walk[:, -1]
         near, _ = routes(self._ways, start, most=self.view)
         is_put = rng.uniform(size=n) < self.in_view
-        key[is_put] -= FAR * _one_of(((near > 0) & (near <= self.view))[is_put], rng)
+        key[is_put] -= FAR * one_of(((near > 0) & (near <= self.view))[is_put], rng)
         order = np.argsort(key, axis=1)
         self._landmarks = order[:, :k]
         if ((first >= 0).sum(axis=1) < k).any():
@@ -222,9 +222,3 @@ class MazeWorld:
     def _offset(self, to: np.ndarray, at: np.ndarray) -> np.ndarray:
         """(..., 2) from one cell to another, east and north, in sizes of the maze."""
         return np.stack([to % self.size - at % self.size, to // self.size - at // self.size], axis=-1) / self.size
-
-
-def _one_of(is_choice: Bool[np.ndarray, "n c"], rng: np.random.Generator) -> Bool[np.ndarray, "n c"]:
-    """One of the choices of each row, drawn alike."""
-    drawn = np.where(is_choice, rng.uniform(size=is_choice.shape), -1.0).argmax(axis=1)
-    return np.arange(is_choice.shape[1]) == drawn[:, None]
