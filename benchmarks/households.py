@@ -5,10 +5,11 @@
 **Houses**: the rule planner with the day's memory, with the home's, with both and with neither, on the same tasks of
 four levels (KARMA's three, and personal ones after MEMENTO), five seeds, each with days in homes of its own. Intervals
 are 95 % bootstraps over days; differences are paired by task. SPL is against the planner that knows everything.
+**Planners**: rules and a scripted stand-in for a language model, which sees nothing but its prompt and stands behind a
+real server, on the same tasks with and without memory; five homes.
 **MEMENTO**: questions about its gold traces by memory; joint-memory requests by way of retrieval. How rankings are
 fused was chosen on single-memory requests that are part of no joint one, see `memento_development`. MEMENTO's files
 must lie below `$EMBMEM_DATA_DIR` (default ../shared/data); without them that part is left out.
-How a language planner fares with and without these memories: `planners.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from household_language import play_both
 from rich.console import Console
 from rich.table import Table
 from rows import row
@@ -139,6 +141,42 @@ def capacities(console: Console, days: int, n: int) -> Rows:
     return found
 
 
+def planners(console: Console, names: Sequence[str], seeds: range, n: int) -> Rows:
+    """Rules and language by memory in one table, with paired differences to the same planner without memory."""
+    found: Rows = []
+    shown = ("success", "spl", "steps", "model_tokens", "by_model")
+    for level in names:
+        rows = play_both(level, seeds=seeds, n_tasks=n)
+        title = f"{level}, {len(rows['rules, both'])} tasks: rules, and a stand-in for a language model"
+        table = Table("planner, memory", "success", "SPL", "actions", "model tokens", "its decisions", "- neither")
+        for name, own in rows.items():
+            reference = rows[f"{name.split(', ')[0]}, neither"]
+            entries = [_of_planner(level, name, own, reference, measure) for measure in shown]
+            cells = [
+                f"{e['ours']:{'.2f' if e['ours'] < 2 else ',.1f'}} [{e['interval'][0]:,.2f}, {e['interval'][1]:,.2f}]"
+                for e in entries
+            ]
+            mean, low, high = entries[0]["difference"]
+            table.add_row(name, *cells, f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+            found += entries
+        table.title = title
+        console.print(table)
+    return found
+
+
+def _of_planner(level: str, name: str, own: Rows, reference: Rows, measure: str) -> dict[str, Any]:
+    mean = interval_of(own, measure)
+    other, sessions = column(reference, measure), [r["session"] for r in own]
+    gain = paired_difference(column(own, measure), other, sessions, rng=np.random.default_rng(0))
+    goal, met = "none set", True
+    if name.endswith("both") and measure == "spl":
+        goal, met = "paired interval above neither", gain.low > 0
+    entry = row(f"{level}: {measure}, {name}", mean.mean, goal=goal, met=met, peer=float(other.mean()),
+                peer_name="no memory")  # fmt: skip
+    interval, difference = [mean.low, mean.high], [gain.mean, gain.low, gain.high]
+    return {**entry, "interval": interval, "difference": difference}
+
+
 def questions(console: Console, folder: Path) -> Rows:
     """Accuracy of 19 templates over days of three traces, by what is remembered."""
     acquired = read_memento(folder / "memory_acquisition_stage.json.gz")
@@ -249,6 +287,10 @@ def main() -> None:
     days, n = (1, 5) if arguments.quick else (4, 10)
     found += levels(console, days, n)
     found += capacities(console, days, n)
+    if arguments.quick:
+        found += planners(console, LEVELS[:1], range(1, 3), 2)
+    else:
+        found += planners(console, LEVELS, range(1, 6), 4)
     folder = arguments.data / "memento"
     if folder.is_dir():
         found += questions(console, folder)

@@ -1,4 +1,4 @@
-"""The language planner under attack, what its memories are worth, and what a task costs in tokens.
+"""The language planner under attack, its world state and its experience, and what a task costs in tokens.
 
     python benchmarks/planners.py [--quick] [--json FILE]
 
@@ -9,10 +9,10 @@
 - **World state** (M15): on or in what each object is after every step of the gold traces of MEMENTO, from steps and
   their success alone, of all objects that changed.
 - **Experience** (M11): the crafting toy of `crafting.py`, five seeds.
-- **Households**: the tasks of KARMA's levels with a scripted stand-in for a model that sees nothing but the prompt, by
-  what is remembered; five homes. What it cannot resolve (references to earlier tasks) it leaves.
 - **Tokens**: what a task in a small home costs with a model that gives one step, or a plan, at a time, and again from
   the cache. Counted by `estimate_tokens`, which is dearer than the usual tokenizers.
+
+What memory is worth to a language planner in household tasks: `households.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 from crafting import success
-from household_language import run_level
 from rich.console import Console
 from rich.table import Table
 
@@ -185,13 +184,6 @@ def rows_of(quick: bool) -> list[dict[str, Any]]:
         name = f"crafting, kept: {kept}, asked by {keys}"
         span = bootstrap_mean(np.array(made), rng=np.random.default_rng(0))
         rows.append(row(name, float(np.mean(made)), goal=goal, interval=span))
-    for level in ("single",) if quick else ("single", "composite", "complex"):
-        by_memory = run_level(level, seeds=range(1, 2 if quick else 1 + SEEDS), n_tasks=3 if quick else 6)
-        for memory, means in by_memory.items():
-            name = f"household, {level}, memory: {memory}"
-            rows += [
-                row(f"{name}: {key}", means[key].mean, interval=means[key]) for key in ("success", "steps", "tokens")
-            ]
     for whole in (False, True):
         tokens, requests, again, same = tokens_of_task(whole_plans=whole)
         name = "plans" if whole else "single steps"

@@ -302,7 +302,9 @@ def test_a_language_model_is_told_what_the_memory_holds(days: dict[str, Day]) ->
     assert tools.answer(Go("kitchen_1"), WorldState()) is None
     assert thing in tools.remember(day.chores[0].assignment.text, 400)
     assert [run_chore(day.world, chore, planner)["success"] for chore in day.chores] == [True] * len(day.chores)
-    assert {decision.by for decision in planner.planner.decisions} == {"rules"}
+    assert {decision.by for decision in planner.decisions} == {"rules"}
+    (row,) = HouseholdTask(n_rooms=3).play({"a": planner}, seed=1, index=0, n=1, on_row=lambda row: None)
+    assert (row["success"], row["by_model"], row["model_tokens"], row["requests"]) == (True, 0.0, 0, 2)
     assert planner.memory.n_tokens > 0
 
 

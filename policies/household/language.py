@@ -13,6 +13,7 @@ from embmem.policies.household.planner import RulePlanner
 from embmem.policies.household.tools import HouseholdTools
 from embmem.policies.language.client import ChatModel
 from embmem.policies.language.critic import Critic
+from embmem.policies.language.decisions import Decision
 from embmem.policies.language.planner import LanguagePlanner, Limits
 from embmem.policies.language.usage import Usage
 
@@ -58,6 +59,11 @@ class HouseholdLanguagePlanner:
     def usage(self) -> Usage:
         """What this task has cost at the models."""
         return self.planner.usage
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """Of this task, in order, and who made them."""
+        return self.planner.decisions
 
     def reset(self, rooms: Sequence[str], rng: np.random.Generator | None = None) -> None:
         """Arrive in a home with these rooms: forget everything."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from embmem.policies.actions import Outcome, Sight, Step
 from embmem.policies.household.memory import Recollection
+from embmem.policies.language.decisions import Decision
 from embmem.policies.language.usage import Usage
 from embmem.sim_envs.house import make_house
 from embmem.sim_envs.household.days import plan_day, run_chore
@@ -40,6 +41,19 @@ class HouseholdPlanner(Protocol):
 
     def notice(self, step: Step, outcome: Outcome) -> None:
         """What came of a step."""
+
+
+@runtime_checkable
+class AsksModel(Protocol):
+    """A planner in front of a language model, such as `HouseholdLanguagePlanner`."""
+
+    @property
+    def usage(self) -> Usage:
+        """What this task has cost."""
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """Of this task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +102,11 @@ class HouseholdTask:
 
 
 def _cost(planner: HouseholdPlanner) -> dict[str, Any]:
-    """What a task has cost at a language model; nothing for a planner without one."""
-    usage: Usage | None = getattr(planner, "usage", None)
-    if usage is None:
+    """What a task has cost at a language model, and what of it the model has decided; nothing without one."""
+    if not isinstance(planner, AsksModel):
         return {}
+    usage, decided = planner.usage, [decision.by == "model" for decision in planner.decisions]
     return {
-        "model_tokens": usage.tokens, "requests": usage.n_calls + usage.n_failed, "from_cache": usage.n_cached,
-        "cost": usage.cost,
+        "by_model": sum(decided) / max(len(decided), 1), "model_tokens": usage.tokens,
+        "requests": usage.n_calls + usage.n_failed, "from_cache": usage.n_cached, "cost": usage.cost,
     }  # fmt: skip

@@ -42,7 +42,8 @@ METRICS = (
     Metric("path_length", "Path length", 1, "m", False),
     Metric("collisions", "Collisions", 1, "", False),
     Metric("tokens", "Tokens of memory", 1, "", False),
-    # Of the language model that plans, where there is one.
+    # Of the language model that plans, where there is one; what it does not decide, rules do.
+    Metric("by_model", "Decided by the model", 100, "%", True),
     Metric("model_tokens", "Tokens of the model", 1, "", False),
     Metric("requests", "Requests", 1, "", False),
     Metric("from_cache", "Answers from the cache", 1, "", True),
@@ -70,6 +71,7 @@ IN_TERMINAL = (
     "spl",
     "progress",
     "steps",
+    "by_model",
     "velma/spd_hops",
     "velma/kpa",
     "vlnce/ndtw",
