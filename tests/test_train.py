@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("tensorboardX")
+
+from safetensors.numpy import load, save  # noqa: E402
 
 from embmem.cli.main import main  # noqa: E402
 from embmem.policies.learned.checkpoints import load_policy  # noqa: E402
@@ -70,6 +73,20 @@ def test_other_settings_do_not_go_on_from_that_state(tmp_path: Path, capsys: pyt
     state.write_bytes(before[:100])
     assert main(["train", *TINY, f"out={out}"]) == 1
     assert "damaged" in capsys.readouterr().err
+    tensors, told = load(before), json.loads(before[8 : 8 + struct.unpack_from("<Q", before)[0]])["__metadata__"]
+    state.write_bytes(save({**tensors, "network.actions.bias": np.zeros(9, np.float32)}, metadata=told))
+    assert main(["train", *TINY, f"out={out}"]) == 1
+    assert "does not fit" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_training_that_diverges_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "a.safetensors"
+    assert main(["train", *TINY, "train.learner.rate=1e30", f"out={out}", "save_every=1"]) == 1
+    assert "diverged" in capsys.readouterr().err
+    assert not out.exists()
+    for path in tmp_path.iterdir():
+        assert all(np.isfinite(array).all() for array in load(path.read_bytes()).values())
 
 
 def test_metrics_are_written_for_tensorboard_and_the_file_says_how_it_was_made(tmp_path: Path) -> None:
@@ -96,6 +113,10 @@ def test_mixed_precision_trains_on_a_cpu_too(tmp_path: Path) -> None:
         (["train.learner.rate=-1.0"], 1, "rate above 0"),
         (["train.shape.memory=elephant"], 1, "elephant"),
         (["train=juggling"], 2, "juggling"),
+        (["save_every=0"], 1, "save_every"),
+        (["threads=0"], 1, "threads"),
+        (["precision=3-bit"], 1, "3-bit"),
+        (["accelerator=abacus"], 1, "abacus"),
         (["seed=abc"], 2, "seed must be a whole number"),
     ],
 )
@@ -113,3 +134,6 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["train", *TINY, f"out={tmp_path / 'a.safetensors'}"]) == 1
     assert "exists" in capsys.readouterr().err
     assert (tmp_path / "a.safetensors").read_text() == "mine"
+    (tmp_path / "folder").mkdir()
+    assert main(["train", *TINY, f"out={tmp_path / 'folder'}", "overwrite=true"]) == 1  # told before it is trained
+    assert capsys.readouterr().err.count("exists") == 1

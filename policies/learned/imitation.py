@@ -71,7 +71,7 @@ class Imitation:
         loss = -(targets * logits.float().log_softmax(-1)).sum() / weight.sum().clamp(min=1.0)
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=1.0)
+        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
         self.optimiser.step()
         return float(loss.detach())
 

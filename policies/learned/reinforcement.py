@@ -21,7 +21,7 @@ class RewardWorld(TokenWorld, Protocol):
 
     @property
     def is_acting(self) -> np.ndarray:
-        """(n,) whether what each agent answers now counts; once it has begun, an agent acts until it has ended."""
+        """(n,) whether what each agent answers now counts; an agent acts at least once, and until it has ended."""
 
 
 class ProximalPolicy:
@@ -113,7 +113,7 @@ class ProximalPolicy:
         loss = -gain - self.entropy * spread + 0.5 * (values.float()[acted] - returns).square().mean()
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=0.5)
+        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=0.5, error_if_nonfinite=False)
         self.optimiser.step()
         return float(loss.detach())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 import time
 from pathlib import Path
@@ -20,8 +21,6 @@ from embmem.errors import InputError, OutputExistsError, import_extra
 from embmem.output import write_atomic
 from embmem.policies.learned.checkpoints import save_policy
 from embmem.policies.learned.networks import PolicyNetwork, build
-
-_STEP = "step"  # of Adam, a tensor a parameter
 
 
 @runtime_checkable
@@ -49,15 +48,21 @@ def run_training(*, config: dict[str, Any], console: Console) -> dict[str, float
     Lightning Fabric places the work: `accelerator`, `devices` and `precision` are its words.
 
     Raises:
-        InputError: if the state that is there is of another configuration, or damaged.
-        OutputExistsError: if `out` is there and `overwrite` is not set.
-        ValueError: if a setting is out of range.
+        InputError: if the state that is there is of another configuration, or damaged, or the training diverges.
+        OutputExistsError: if `out` is there and `overwrite` is not set, or is no file.
+        ValueError: if a setting is out of range, or there is no such device.
     """
     out = Path(str(config["out"]))
-    if out.exists() and not config["overwrite"]:
+    if out.exists() and (not config["overwrite"] or not out.is_file()):
         raise OutputExistsError(f"{out} exists; choose another name or set overwrite=true")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent} is not a folder; create it first")
+    stop_at = config["stop_at"]
+    if min(config["save_every"], config["threads"], 1 if stop_at is None else stop_at) < 1:
+        raise ValueError(
+            f"save_every, threads and stop_at must be at least 1, got {config['save_every']}, {config['threads']} and "
+            f"{stop_at}"
+        )
     threads = torch.get_num_threads()
     torch.set_num_threads(config["threads"])  # sums do not depend on how many cores there are
     try:
@@ -67,10 +72,7 @@ def run_training(*, config: dict[str, Any], console: Console) -> dict[str, float
 
 
 def _train(out: Path, config: dict[str, Any], console: Console) -> dict[str, float]:
-    fabric = import_extra("lightning_fabric", "learn").Fabric(
-        accelerator=config["accelerator"], devices=config["devices"], precision=config["precision"]
-    )
-    fabric.launch()
+    fabric = _fabric(config)
     seed = config["seed"]
     learner = make_learner(config["train"], fabric, seed=seed)
     state_file = out.with_name(f"{out.name}.state{fabric.global_rank}")
@@ -84,6 +86,8 @@ def _train(out: Path, config: dict[str, Any], console: Console) -> dict[str, flo
             begin = time.process_time()
             metrics = learner.iterate(i)
             spent += time.process_time() - begin
+            if not (math.isfinite(metrics["loss"]) and all(p.isfinite().all() for p in learner.network.parameters())):
+                raise InputError(f"the training diverged in iteration {i}; take a smaller rate")
             for name, value in {**metrics, "cpu_seconds": spent}.items():
                 log.add_scalar(name, value, i)
             show(i + 1, learner.iterations)
@@ -98,6 +102,18 @@ def _train(out: Path, config: dict[str, Any], console: Console) -> dict[str, flo
         console.print(f"{out}: {learner.network.n_parameters()} numbers, {spent:.0f} CPU seconds, {metrics}")
     state_file.unlink(missing_ok=True)
     return metrics
+
+
+def _fabric(config: dict[str, Any]) -> Any:
+    """Lightning Fabric, with its processes launched."""
+    told = {name: config[name] for name in ("accelerator", "devices", "precision")}
+    library = import_extra("lightning_fabric", "learn")
+    try:
+        fabric = library.Fabric(**told)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ValueError(f"Lightning Fabric cannot work with {told}: {error}") from error
+    fabric.launch()
+    return fabric
 
 
 def make_learner(settings: dict[str, Any], fabric: Any, *, seed: int) -> Learner:
@@ -130,7 +146,7 @@ def resume(path: Path, learner: Learner, told: str) -> tuple[int, float]:
     """Take back what `write_state` wrote; the iteration that comes next, and the CPU seconds spent so far.
 
     Raises:
-        InputError: if the file is damaged or of another configuration; the learner is as it was.
+        InputError: if the file is damaged, of another configuration, or of a network that is another by now.
     """
     data = path.read_bytes()
     try:
@@ -142,6 +158,14 @@ def resume(path: Path, learner: Learner, told: str) -> tuple[int, float]:
         raise InputError(f"{path} is damaged ({error}); remove it to begin anew") from error
     if metadata["fingerprint"] != told:
         raise InputError(f"{path} is of a training with other settings; remove it to begin anew, or choose another out")
+    try:
+        _restore(learner, tensors)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} does not fit the network ({error}); remove it to begin anew") from error
+    return iteration, spent
+
+
+def _restore(learner: Learner, tensors: dict[str, torch.Tensor]) -> None:
     parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "learner": {}, "optimiser": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
@@ -154,7 +178,6 @@ def resume(path: Path, learner: Learner, told: str) -> tuple[int, float]:
         i, _, which = name.partition(".")
         values.setdefault(int(i), {})[which] = tensor
     learner.optimiser.load_state_dict({**optimiser, "state": values})
-    return iteration, spent
 
 
 class _NoWriter:
