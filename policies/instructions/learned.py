@@ -17,7 +17,7 @@ from embmem.policies.instructions.atlas import Atlas
 from embmem.policies.instructions.known import KnownHouse
 from embmem.policies.instructions.tokens import Choice, Moment, Reader, fill, make_row
 from embmem.policies.instructions.words import MORE_NAMES
-from embmem.policies.learned.tokens import Tokens
+from embmem.policies.learned.tokens import WayTokens
 from embmem.policies.recall import remembered
 from embmem.policies.scene import Scene
 from embmem.records import Hit
@@ -104,7 +104,7 @@ class LearnedInstructionAgent(InstructionAgent):
             return False
         moment = self._moment(atlas, room, scene)
         row = make_row(atlas, moment)
-        tokens = Tokens(words=self._words, **fill([row], self._network.spec))
+        tokens = WayTokens(words=self._words, **fill([row], self._network.spec))
         action = self._ask(tokens)
         self._n_choices, self._n_tries = self._n_choices + 1, 0
         self._aim = row.choices[action]
@@ -122,7 +122,7 @@ class LearnedInstructionAgent(InstructionAgent):
             self._approach = Approach(self._body)
         return True
 
-    def _ask(self, tokens: Tokens) -> int:
+    def _ask(self, tokens: WayTokens) -> int:
         from embmem.policies.learned.networks import as_inputs
 
         logits, _, _ = self._network.act(as_inputs(tokens), self._network.begin(1))

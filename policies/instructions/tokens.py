@@ -63,6 +63,7 @@ class Row:
     kinds: np.ndarray  # (m,)
     names: list[str]  # m words, "" for none
     features: Float[np.ndarray, "m f"]
+    ways: np.ndarray  # (m,) action plus one that leads there, 0: none
     state: Float[np.ndarray, " s"]
     choices: dict[int, Choice]  # by action
 
@@ -140,7 +141,8 @@ def make_row(atlas: Atlas, moment: Moment) -> Row:
     choices |= {EXIT + slot: choice for slot, (choice, _) in enumerate(exits)}
     choices |= {THING + slot: ("thing", row) for slot, row in enumerate(own)}
     kinds = np.array([entry.kind for entry in entries])
-    return Row(kinds, [entry.name for entry in entries], _features(entries, moment), _state(moment), choices)
+    ways = np.array([0 if entry.slot is None else EXIT + entry.slot + 1 for entry in entries])
+    return Row(kinds, [entry.name for entry in entries], _features(entries, moment), ways, _state(moment), choices)
 
 
 def _exit(
@@ -201,18 +203,25 @@ def _features(entries: Sequence[_Entry], moment: Moment) -> Float[np.ndarray, "m
 
 
 def fill(rows: Sequence[Row], spec: Spec) -> dict[str, np.ndarray]:
-    """The rows one under another: the fields of `Tokens`, but for the words."""
+    """The rows one under another: the fields of `WayTokens`, but for the words."""
     n = len(rows)
-    kinds, names = np.zeros((n, N_TOKENS), np.int64), np.zeros((n, N_TOKENS), np.int64)
+    kinds, names, ways = (np.zeros((n, N_TOKENS), np.int64) for _ in range(3))
     features = np.zeros((n, N_TOKENS, N_NOW + N_REMEMBERED), np.float32)
     numbers = {word: i + 1 for i, word in enumerate(spec.vocabulary)}
     for i, row in enumerate(rows):
         m = len(row.kinds)
-        kinds[i, :m], features[i, :m] = row.kinds, row.features
+        kinds[i, :m], features[i, :m], ways[i, :m] = row.kinds, row.features, row.ways
         names[i, :m] = [numbers.get(_joined(name), 0) for name in row.names]
     is_visible = (kinds > 0) & (kinds <= N_ACTIONS)
     state = np.stack([row.state for row in rows]).astype(np.float32)
-    return {"kinds": kinds, "names": names, "features": features, "is_visible": is_visible, "state": state}
+    return {
+        "kinds": kinds,
+        "names": names,
+        "features": features,
+        "is_visible": is_visible,
+        "state": state,
+        "ways": ways,
+    }
 
 
 def _exits(atlas: Atlas, moment: Moment, doors: Sequence[int]) -> list[tuple[Choice, np.ndarray]]:

@@ -29,7 +29,8 @@ class Shape:
     n_heads: int = 4
     n_hops: int = 1  # reads of the tokens in view, one after the other, and as many of those that are remembered
     has_value: bool = False  # also estimates the return, for reinforcement
-    reads_words: bool = False  # the query attends to the single words, too, not to the mean of all alone
+    reads_words: bool = False  # each token attends to the words: is it spoken of, and where
+    by_ways: bool = False  # where it points: an action reads of the remembered tokens those that it leads to, alone
     points: bool = False  # an action is judged by its own token, of kind action + 1; without one it is not taken
 
     def __post_init__(self) -> None:
@@ -38,6 +39,8 @@ class Shape:
             raise ValueError(f"memory must be one of {MEMORIES} and the sizes positive whole numbers, got {self}")
         if self.width % self.n_heads or max(sizes) > 4096:
             raise ValueError(f"the width must be a multiple of n_heads, and nothing beyond 4096, got {self}")
+        if self.by_ways and not self.points:
+            raise ValueError(f"only a network that points at actions reads by ways, got {self}")
         if self.points and self.has_value:
             raise ValueError(f"a network that points at actions estimates no return, got {self}")
 
@@ -75,11 +78,12 @@ class Attention(nn.Module):
         self.key.weight.data.copy_(self.query.weight.data)  # at first, like finds like: "lamp" what is named lamp
 
     def forward(self, queries: torch.Tensor, tokens: torch.Tensor, is_there: torch.Tensor) -> torch.Tensor:
-        """(..., q, d) answers to queries (..., q, d) from tokens (..., m, d) where `is_there` (..., m)."""
+        """(..., q, d) answers to queries (..., q, d) from tokens (..., m, d); `is_there` is (..., m) or (..., q, m)."""
         q, k, v = (self._split(x) for x in (self.query(queries), self.key(tokens), self.value(tokens)))
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-        scores = scores.masked_fill(~is_there[..., None, None, :], -1e4)
-        weights = scores.softmax(-1) * is_there[..., None, None, :].to(scores.dtype)
+        is_open = is_there[..., None, :, :] if is_there.dim() == tokens.dim() else is_there[..., None, None, :]
+        scores = scores.masked_fill(~is_open, -1e4)
+        weights = scores.softmax(-1) * is_open.to(scores.dtype)
         return self.out((weights @ v).transpose(-2, -3).flatten(-2))
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
@@ -95,7 +99,7 @@ class GatedRead(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, query: torch.Tensor, tokens: torch.Tensor, is_there: torch.Tensor) -> torch.Tensor:
-        """(..., q, d) the queries (..., q, d) and what they found."""
+        """(..., q, d) the queries (..., q, d) and what they found; tokens and `is_there` as in `Attention`."""
         found = self.attention(query, tokens, is_there)
         return self.norm(query + torch.sigmoid(self.gate(torch.cat([query, found], -1))) * found)
 
@@ -148,18 +152,21 @@ class PolicyNetwork(nn.Module):
         now, remembered = features[..., : self.spec.n_now], features[..., self.spec.n_now :]
         tokens = self.token_norm(self.kinds(inputs["kinds"]) + named + self.features(now))
         mean, words = self.text(inputs["words"])
+        if self.shape.reads_words:
+            tokens = self.listen(tokens, words, inputs["words"] > 0)
         query = (mean + self.state(inputs["state"]))[..., None, :]
         if self.shape.points:
             own = self._is_own(inputs).to(features.dtype)
             query = query + own @ tokens
-        if self.shape.reads_words:
-            query = self.listen(query, words, inputs["words"] > 0)
         for read in self.sight:
             query = read(query, tokens, is_there & inputs["is_visible"])
         if self.shape.memory == "attention":
             told = self.remembered(remembered)
             if self.shape.points:
                 query = query + own @ told
+            if self.shape.by_ways:
+                actions = torch.arange(1, self.spec.n_actions + 1, device=is_there.device)
+                is_there = is_there[..., None, :] & (inputs["ways"][..., None, :] == actions[:, None])
             for read in self.recall:
                 query = read(query, tokens + told, is_there)
         return query if self.shape.points else query[..., 0, :]
@@ -235,7 +242,9 @@ def _without_padding(inputs: Inputs) -> Inputs:
     is_last = not bool((inputs["kinds"][..., most:] > 0).any())
     if not is_last:
         return inputs
-    cut = {name: inputs[name][..., :most] for name in ("kinds", "names", "is_visible")}
+    cut: Inputs = {
+        name: inputs[name][..., :most] for name in ("kinds", "names", "is_visible", "ways") if name in inputs
+    }
     return {**inputs, **cut, "features": inputs["features"][..., :most, :]}
 
 

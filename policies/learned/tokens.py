@@ -30,6 +30,13 @@ class Tokens:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+@dataclass(frozen=True, eq=False)
+class WayTokens(Tokens):
+    """Tokens that say by which action what they stand for is reached, over the known map."""
+
+    ways: Int[np.ndarray, "n m"]  # the action plus one, 0: none
+
+
 @dataclass(frozen=True)
 class Spec:
     """The sizes that a network must have to act in a world, and the words that it is to know."""

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from embmem.policies.instructions.steps import Step
 from embmem.policies.instructions.tokens import STOP, Moment, Reader, Row, fill, make_row, make_spec
-from embmem.policies.learned.tokens import Tokens
+from embmem.policies.learned.tokens import Tokens, WayTokens
 from embmem.sim_envs.instructions.pool import PooledRoute, draw_pool
 from embmem.sim_envs.instructions.wording import JOINTS, SPLITS, WAYS, Split, say
 
@@ -206,7 +206,7 @@ class HouseWorld:
     def _tokens(self) -> Tokens:
         rows = [episode.row for episode in self._episodes if episode.row is not None]
         words = self._words if self._time >= self.tour else np.zeros_like(self._words)
-        return Tokens(words=words, **fill(rows, self.spec))
+        return WayTokens(words=words, **fill(rows, self.spec))
 
     def step(self, actions: Int[np.ndarray, " n"]) -> Tokens:
         """Carry out the choices; during the tour all follow it."""
