@@ -64,7 +64,7 @@ def compare(title: str, rows: list[Row]) -> list[Row]:
             out.append(
                 row(f"{title} {kind} {name}", own.mean, None, "", met=None, interval=[own.low, own.high], seeds=n)
             )
-    for other in ("cleared", "recurrent", "none", "modular"):
+    for other in (*(kind for kind in seeds if kind != "attention"), "modular"):
         shared = seeds["attention"] & seeds.get(other, seeds["attention"])
         for key, scale, sign, label in MEASURES:
             a, b = (scale * sign * values(rows, kind, key, shared) for kind in ("attention", other))

@@ -29,7 +29,7 @@ class LearnedStreetAgent:
         *,
         parts: Parts | None = None,
         remembers: bool = True,
-        stops_at: float = 0.5,
+        stops_at: float = 0.3,
         most: int = 54,
     ) -> None:
         """From a trained network.
