@@ -146,8 +146,8 @@ def test_the_gradient_of_the_fit_is_that_of_finite_differences() -> None:
 
 
 def test_a_fit_ranks_the_meant_walk_above_chance_on_texts_that_it_has_not_seen() -> None:
-    ranker = fit(_examples(60, 1))
-    held_out = _examples(30, 2)
+    ranker = fit(_examples(40, 1))
+    held_out = _examples(20, 2)
     share, chance = [], []
     for e in held_out:
         scores = ranker.scores(e.features, e.text, e.program)
@@ -158,7 +158,7 @@ def test_a_fit_ranks_the_meant_walk_above_chance_on_texts_that_it_has_not_seen()
 
 
 def test_saved_weights_rank_alike_and_damaged_ones_are_refused(tmp_path: Path) -> None:
-    examples = _examples(20, 3)
+    examples = _examples(8, 3)
     made = RegionRankers(np.zeros((1, 2)), (fit(examples, min_count=2),), Reach(4, 8), {"seed": 3})
     file = tmp_path / "w.safetensors"
     save_rankers(file, made)
@@ -200,7 +200,7 @@ def test_agents_take_what_the_map_offers_and_stop() -> None:
     streets = grid(4, 4)
     start = Pose(0, streets.exits(0)[0][0])
     for agent in (RankedStreetAgent("map2seq_unseen", Reach(4, 9)), RuleStreetAgent(9)):
-        pose, actions = start, []
+        pose, actions = start, list[StreetAction]()
         agent.reset(np.random.default_rng(0))
         agent.begin(StreetInstruction("Turn left at the first light, then stop.", streets, pose))
         while StreetAction.STOP not in actions:
