@@ -16,7 +16,7 @@ HELP = """Evaluate agents in the embedded world: a table, a report, pictures.
 tasks: search_again, after_the_night, objectnav, pointnav, multion, questions, from_file
 agents: random, forward, frontier, memory, oracle; all of them meet the same houses, starts, goals and noise.
 tasks with agents of their own: household/single, composite, complex, personal (docs/households.md); street/e2, e3, e4,
-e5, e7, which need EMBMEM_DATA_DIR (docs/streets.md); instructions (docs/instructions.md).
+e5, e7, planners, which need EMBMEM_DATA_DIR (docs/streets.md); instructions (docs/instructions.md).
 The folder `out` gets episodes.jsonl, summary.json, report.html, strips/, config.yaml and versions.json. The same
 command goes on where an interrupted run stopped. workers=0 runs in this process, for debugging.
 """
