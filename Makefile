@@ -68,6 +68,7 @@ benchmark: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/planners.py --json benchmarks/results/planners.json
 	$(BIN)/python benchmarks/learned.py --json benchmarks/results/learned.json
 	$(BIN)/python benchmarks/instructions.py --json benchmarks/results/instructions.json
+	$(BIN)/python benchmarks/instructions_learned.py --json benchmarks/results/instructions_learned.json
 	$(BIN)/python benchmarks/evaluation.py --json benchmarks/results/evaluation.json
 	@if [ -f "$(VECTORS)" ]; then \
 	  $(BIN)/python benchmarks/metric_conformance.py "$(VECTORS)" --json benchmarks/results/metric_conformance.json; \

@@ -124,6 +124,7 @@ def walked(console: Console, out: Path, n: int) -> Rows:
     )  # fmt: skip
     parts = walk(out, n, "parts", ["agent=[instructions/plain,instructions/frontier]", "agents.frontier.pull=0"])
     rows += [{**r, "agent": {"frontier": "frontier, pull=0"}.get(r["agent"], r["agent"])} for r in parts]
+    rows += walk(out, n, "learned", ["agent=[instructions/learned,instructions/learned_frontier]"])
     return walked_tables(console, rows)
 
 
@@ -156,8 +157,16 @@ def walked_tables(console: Console, rows: Rows) -> Rows:
             entry = row(f"walked: {m}, {name}", mean.mean, goal="none set", met=True)
             found.append({**entry, "interval": [mean.low, mean.high]})
     console.print(table)
-    memory, none = agents["memory"], agents["frontier"]
-    pairs = Table("with memory less without", "difference", "goal", "met")
+    for ours, peer in (("memory", "frontier"), ("learned", "learned_frontier")):
+        found += difference_rows(console, agents, ours, peer)
+    return found
+
+
+def difference_rows(console: Console, agents: dict[str, Rows], with_memory: str, without: str) -> Rows:
+    """What memory is worth to an agent, paired by route."""
+    memory, none = agents[with_memory], agents[without]
+    found: Rows = []
+    pairs = Table(f"{with_memory} less {without}", "difference", "goal", "met")
     for m in MEASURES:
         ours, peer = _column(memory, m), _column(none, m)
         difference = paired_difference(ours, peer, _houses(memory), rng=np.random.default_rng(0))
@@ -165,7 +174,7 @@ def walked_tables(console: Console, rows: Rows) -> Rows:
         met = difference.low > 0 if is_goal else True
         pairs.add_row(m, told_interval(difference), "above 0" if is_goal else "", ("no", "yes")[met] if is_goal else "")
         goal = "paired interval above 0" if is_goal else "none set"
-        entry = row(f"walked: {m}, memory against none", float(ours.mean()), goal=goal, met=met,
+        entry = row(f"walked: {m}, {with_memory} against {without}", float(ours.mean()), goal=goal, met=met,
                     peer=float(peer.mean()), peer_name="the same agent without memory")  # fmt: skip
         entry["difference"] = [difference.mean, difference.low, difference.high]
         if m == "success":
