@@ -33,7 +33,7 @@ from embmem.sim_envs.street.token_world import PlainMemory, StreetTokenWorld  # 
 from embmem.sim_envs.street.told_routes import Lengths, made_up_town, sample_routes  # noqa: E402
 from embmem.sim_envs.street.walk import Rules, walk  # noqa: E402
 
-SHAPE = Shape(width=16, n_heads=2, reads_words=True, points=True)
+SHAPE = Shape(width=16, n_heads=2, points=True)
 SHIPPED_POLICIES = sorted(path.stem for path in SHIPPED.glob("streets-*.safetensors"))
 
 
