@@ -61,9 +61,7 @@ def compare(title: str, rows: list[Row]) -> list[Row]:
             own = bootstrap_mean(scale * values(rows, kind, key, seeds.get(kind, set())), sessions, rng=rng)
             name = "TC %" if key == "success" else "SPD hops"
             more = {"interval": [own.low, own.high], "seeds": len(seeds.get(kind, (0,)))}
-            out.append(
-                row(f"{title} {kind} {name}", own.mean, None, "", met=None, interval=[own.low, own.high], seeds=n)
-            )
+            out.append(row(f"{title} {kind} {name}", own.mean, None, "", met=None, **more))
     for other in (*(kind for kind in seeds if kind != "attention"), "modular"):
         shared = seeds["attention"] & seeds.get(other, seeds["attention"])
         for key, scale, sign, label in MEASURES:
