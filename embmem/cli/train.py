@@ -14,6 +14,8 @@ HELP = """Train a policy; the file of weights says how it was made.
   embmem train out=errands.safetensors                             errands in mazes, attention over what was seen
   embmem train train.shape.memory=recurrent out=gru.safetensors    the same size and teacher, a GRU for a memory
   embmem train train=image_goal out=views.safetensors seed=3       reinforcement: find the place of a picture
+  embmem train train=houses out=houses.safetensors                 routes told in words, through rooms of houses
+  embmem train train=streets out=streets.safetensors               and on real streets; needs EMBMEM_DATA_DIR
   embmem train out=errands.safetensors log=runs/tensorboard        metrics for `tensorboard --logdir runs/tensorboard`
   embmem train out=big.safetensors accelerator=gpu devices=4 precision=bf16-mixed
 
