@@ -12,8 +12,10 @@ from jaxtyping import install_import_hook
 install_import_hook("embmem", "beartype.beartype")
 
 # Compilation makes the first example slow, so a deadline would fail at random; the same examples on every run.
-settings.register_profile("embmem", deadline=None, derandomize=True, max_examples=50)
-settings.load_profile("embmem")
+# HYPOTHESIS_PROFILE=thorough looks longer, and elsewhere every time.
+settings.register_profile("embmem", deadline=None, derandomize=True, max_examples=30)
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "embmem"))
 
 
 @pytest.fixture(scope="session")
