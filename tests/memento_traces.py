@@ -13,9 +13,8 @@ from embmem.sim_envs.memento.traces import TraceStep
 
 def traces_file() -> Path | None:
     """The archive, where it is on this machine."""
-    folder = os.environ.get("EMBMEM_DATA_DIR")
-    path = None if folder is None else Path(folder) / "memento" / "gold_traces.tar.gz"
-    return path if path is not None and path.is_file() else None
+    path = Path(os.environ.get("EMBMEM_DATA_DIR", "../shared/data")) / "memento" / "gold_traces.tar.gz"
+    return path if path.is_file() else None
 
 
 def in_grammar(step: TraceStep) -> tuple[Step, Outcome]:
