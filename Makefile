@@ -25,7 +25,7 @@ $(VENV)/run.stamp: $(BIN)/activate pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(INSTALL) --editable '.[dev,recon,cuda,text,vision,learn,index,fleet,view,llm,bench]'
+	$(INSTALL) --editable '.[dev,recon,cuda,text,vision,learn,index,fleet,view,llm,ros,lerobot,bench]'
 	@touch $@
 
 demo: $(VENV)/run.stamp

@@ -26,7 +26,7 @@ from embmem.maps.pose_graph.se3 import exponential, inverse, rigid
 from embmem.memory import Memory
 from embmem.observation import Intrinsics, Observation
 from embmem.protocols import Deformation
-from embmem.recordings.rgbd_folder import RgbdFolder
+from embmem.recordings.opening import read_recording
 from embmem.records import Query
 from embmem.sim_envs.house import make_house
 from embmem.sim_envs.noise import CameraNoise
@@ -74,7 +74,7 @@ def walk(seed: int, way: float) -> Iterator[Observation]:
 
 def there_and_back(path: Path) -> Iterator[Observation]:
     """The frames of a folder in four legs, no frame twice, with a clock of their own."""
-    folder = list(RgbdFolder(path, every=2))
+    folder = list(read_recording(path, every=2))
     legs = [folder[0::4], folder[2::4][::-1], folder[1::4], folder[3::4][::-1]]
     for k, frame in enumerate(frame for leg in legs for frame in leg):
         yield replace(frame, stamp=0.1 * k)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from embmem.geometry import backproject, camera_pose, transform_points
-from embmem.maps.voxels.formats.octomap_files import read_scan_graph
 from embmem.observation import Intrinsics, Observation
-from embmem.recordings.rgbd_folder import RgbdFolder
+from embmem.recordings.octomap_graph import read_scan_graph
+from embmem.recordings.opening import read_recording
 from embmem.sim_envs.house import build_mesh, make_house
 from embmem.sim_envs.noise import CameraNoise
 from embmem.sim_envs.render import Renderer
@@ -108,7 +108,7 @@ def building_frames(n: int) -> Iterator[Observation]:
 
 def kinect_frames(data: Path, *, every: int) -> list[Frame]:
     """Every so many of the 400 frames of 7-Scenes."""
-    folder = RgbdFolder(data / "rgbd" / "seven_scenes", every=every, rgb=False)
+    folder = read_recording(data / "rgbd" / "seven_scenes", every=every, rgb=False)
     return [to_frame(observation) for observation in folder]
 
 

@@ -30,7 +30,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(recorded: Path) -> Path:
     path = recorded.parent / "room.embmem"
-    assert main(["build", f"rgbd={recorded}", f"out={path}"]) == 0
+    assert main(["build", f"recording={recorded}", f"out={path}"]) == 0
     return path
 
 
@@ -52,7 +52,7 @@ def snapshot(folder: Path) -> dict[Path, bytes]:
 
 
 def test_build_says_what_it_built(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["build", f"rgbd={recorded}", f"out={tmp_path}/a.embmem", "resolution=0.1", "every=2"]) == 0
+    assert main(["build", f"recording={recorded}", f"out={tmp_path}/a.embmem", "resolution=0.1", "every=2"]) == 0
     output = capsys.readouterr()
     for word in ("12 in", "none", "occupied", "0.1 m", "on disk"):
         assert word in output.out
@@ -65,7 +65,7 @@ def test_the_gates_policy_decides_about_a_bent_pose(folder: Path, capsys: pytest
     T = np.loadtxt(pose)
     T[:3, :3] *= 1.01
     np.savetxt(pose, T)
-    call = ["build", f"rgbd={folder}", f"out={folder.parent}/a.embmem"]
+    call = ["build", f"recording={folder}", f"out={folder.parent}/a.embmem"]
     assert main(call) == 1
     assert str(pose) in capsys.readouterr().err
     assert main([*call, "memory.gate.policies.pose_not_rigid=repair"]) == 0
@@ -117,7 +117,7 @@ def test_a_semantic_memory_answers_in_words_and_says_when_nothing_matches(
 ) -> None:
     path, encoder = tmp_path / "room.embmem", "encoder._target_=box_room.WordVectors"
     semantic = ["memory=semantic", "perceive=labels", "memory.voxels.payload.prototypes.dim=8", "colour=true"]
-    assert main(["build", f"rgbd={recorded}", f"out={path}", *semantic, f"perceive.{encoder}"]) == 0
+    assert main(["build", f"recording={recorded}", f"out={path}", *semantic, f"perceive.{encoder}"]) == 0
     found = ask(capsys, path, "text='a mug for tea'", encoder)["text"]
     assert found["is_found"]
     assert found["things"][0]["entity"] == "mug"
@@ -143,7 +143,7 @@ def test_another_process_gives_the_same_answers(built: Path, capsys: pytest.Capt
 
 
 def test_the_same_recording_gives_the_same_map(recorded: Path, built: Path, tmp_path: Path) -> None:
-    assert main(["build", f"rgbd={recorded}", f"out={tmp_path}/b.embmem"]) == 0
+    assert main(["build", f"recording={recorded}", f"out={tmp_path}/b.embmem"]) == 0
     for export, memory in (("x", built), ("y", tmp_path / "b.embmem")):
         assert main(["export", f"file={memory}", f"out={tmp_path / export}", "formats=[ply,map_server]"]) == 0
     assert snapshot(tmp_path / "x") == snapshot(tmp_path / "y")
@@ -220,7 +220,7 @@ def test_bad_input_is_one_line_that_names_it_and_leaves_nothing(
 ) -> None:
     name = damage(folder)
     before = snapshot(tmp_path)
-    assert main(["build", f"rgbd={folder}", f"out={tmp_path}/a.embmem"]) == 1
+    assert main(["build", f"recording={folder}", f"out={tmp_path}/a.embmem"]) == 1
     error = capfd.readouterr().err  # also what C libraries write
     assert name in error
     assert error.startswith("embmem: ")
@@ -233,7 +233,7 @@ def test_a_bad_frame_may_be_skipped_and_is_counted(
     folder: Path, tmp_path: Path, damage: Callable[[Path], str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     damage(folder)
-    assert main(["build", f"rgbd={folder}", f"out={tmp_path}/a.embmem", "on_fault=skip"]) == 0
+    assert main(["build", f"recording={folder}", f"out={tmp_path}/a.embmem", "on_fault=skip"]) == 0
     output = capfd.readouterr()
     assert "23 in" in output.out
     assert " 1 " in output.out.split("refused")[1].splitlines()[0]
@@ -245,10 +245,10 @@ def test_build_replaces_a_file_only_when_told(
 ) -> None:
     out = tmp_path / "mine.embmem"
     out.write_text("precious")
-    assert main(["build", f"rgbd={recorded}", f"out={out}", "every=12"]) == 1
+    assert main(["build", f"recording={recorded}", f"out={out}", "every=12"]) == 1
     assert "mine.embmem exists" in capsys.readouterr().err
     assert out.read_text() == "precious"
-    assert main(["build", f"rgbd={recorded}", f"out={out}", "every=12", "overwrite=true"]) == 0
+    assert main(["build", f"recording={recorded}", f"out={out}", "every=12", "overwrite=true"]) == 0
     assert main(["query", f"file={out}", "point=[0,0,0]"]) == 0
     assert [p.name for p in tmp_path.iterdir()] == ["mine.embmem"]
 
@@ -256,16 +256,16 @@ def test_build_replaces_a_file_only_when_told(
 @pytest.mark.parametrize(
     ("argv", "status", "word"),
     [
-        (["build", "rgbd=nowhere", "out=a.embmem"], 1, "nowhere"),
-        (["build", "rgbd={recorded}", "out=no/such/folder/a.embmem"], 1, "no/such/folder"),
-        (["build", "rgbd={recorded}"], 1, "out"),
-        (["build", "rgbd={recorded}", "out=a.embmem", "resolution=-1"], 1, "resolution"),
-        (["build", "rgbd={recorded}", "out=a.embmem", "frame=upside"], 1, "upside"),
-        (["build", "rgbd={recorded}", "out=a.embmem", "on_fault=pray"], 1, "pray"),
-        (["build", "rgbd={recorded}", "out=a.embmem", "every=often"], 2, "every must be a whole number"),
-        (["build", "rgbd={recorded}", "out=a.embmem", "every=0"], 1, "every"),
-        (["build", "rgbd={recorded}", "out={built}", "overwrite=no"], 2, "overwrite must be true or false"),
-        (["build", "rgbd={recorded}", "out=a.embmem", "colour=red"], 2, "colour"),
+        (["build", "recording=nowhere", "out=a.embmem"], 1, "nowhere"),
+        (["build", "recording={recorded}", "out=no/such/folder/a.embmem"], 1, "no/such/folder"),
+        (["build", "recording={recorded}"], 1, "out"),
+        (["build", "recording={recorded}", "out=a.embmem", "resolution=-1"], 1, "resolution"),
+        (["build", "recording={recorded}", "out=a.embmem", "frame=upside"], 1, "upside"),
+        (["build", "recording={recorded}", "out=a.embmem", "on_fault=pray"], 1, "pray"),
+        (["build", "recording={recorded}", "out=a.embmem", "every=often"], 2, "every must be a whole number"),
+        (["build", "recording={recorded}", "out=a.embmem", "every=0"], 1, "every"),
+        (["build", "recording={recorded}", "out={built}", "overwrite=no"], 2, "overwrite must be true or false"),
+        (["build", "recording={recorded}", "out=a.embmem", "colour=red"], 2, "colour"),
         (["query", "file=nowhere.embmem", "point=[0,0,0]"], 1, "nowhere.embmem"),
         (["query", "file={built}"], 1, "nothing was asked"),
         (["query", "file={built}", "point=[0,0]"], 1, "point must be 3"),

@@ -17,7 +17,7 @@ from embmem.cli.main import main
 from embmem.errors import InputError
 from embmem.maps import VoxelMap, open_memory
 from embmem.maps.voxels.blocks import UNKNOWN, VOLUME, BlockPool, pack
-from embmem.maps.voxels.formats.octomap_files import read_octomap, read_scan_graph, write_octomap
+from embmem.maps.voxels.formats.octomap_files import read_octomap, write_octomap
 from embmem.memory import Memory
 
 HEADER = (
@@ -348,9 +348,8 @@ def test_hostile_files_are_refused(tmp_path: Path, content: bytes, message: str)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    for read in (read_octomap, read_scan_graph):
-        with pytest.raises(InputError, match=r"nothing\.bt is not a file"):
-            read(tmp_path / "nothing.bt")
+    with pytest.raises(InputError, match=r"nothing\.bt is not a file"):
+        read_octomap(tmp_path / "nothing.bt")
 
 
 def test_a_map_beyond_octomaps_keys_is_refused_and_nothing_written(tmp_path: Path) -> None:

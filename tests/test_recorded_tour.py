@@ -54,7 +54,7 @@ def tour() -> Tour:
 def built(tour: Tour, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tour")
     assert write_rgbd_folder(tour, folder / "tour", color="jpg") == 160
-    assert main(["build", f"rgbd={folder}/tour", f"out={folder}/tour.embmem"]) == 0
+    assert main(["build", f"recording={folder}/tour", f"out={folder}/tour.embmem"]) == 0
     return folder / "tour.embmem"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from embmem.errors import InputError
-from embmem.maps.voxels.formats.octomap_files import read_scan_graph
+from embmem.recordings.octomap_graph import read_scan_graph
 
 
 def graph_bytes(scans: list[np.ndarray]) -> bytes:

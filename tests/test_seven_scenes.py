@@ -18,7 +18,8 @@ from embmem.cli.main import main
 from embmem.geometry import invert_pose
 from embmem.maps import open_memory
 from embmem.occupancy import Occupancy, find_occupancy
-from embmem.recordings.rgbd_folder import RgbdFolder
+from embmem.recordings.opening import read_recording
+from embmem.recordings.reading import Reading
 
 RESOLUTION = 0.05  # [m]
 QUESTIONS = ("point=[2.0,-0.5,0.9]", "nearest=[1.5,0,0.5]", "ray=[0,0,1.5,1,-0.3,-0.2]", "box=[0,-2,0,4,2,2]")
@@ -35,7 +36,7 @@ def frames(data_dir: Path) -> Path:
 @pytest.fixture(scope="module")
 def built(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("seven_scenes") / "kitchen.embmem"
-    assert main(["build", f"rgbd={frames}", f"out={path}", f"resolution={RESOLUTION}"]) == 0
+    assert main(["build", f"recording={frames}", f"out={path}", f"resolution={RESOLUTION}"]) == 0
     return path
 
 
@@ -80,7 +81,7 @@ def test_surfaces_agree_with_open3d(frames: Path, occupancy: Occupancy) -> None:
 
     Both surfaces are sets of voxels; a voxel agrees if the other set holds it or one of its 26 neighbours.
     """
-    theirs = _open3d_surface(RgbdFolder(frames, rgb=False), occupancy.max_range)
+    theirs = _open3d_surface(read_recording(frames, rgb=False), occupancy.max_range)
     ours = occupancy.occupied()
     precision, recall = _share_near(ours, theirs), _share_near(theirs, ours)
     f_score = 2 * precision * recall / (precision + recall)
@@ -99,7 +100,7 @@ def _share_near(points: np.ndarray, others: np.ndarray) -> float:
     return float(np.mean(distances <= 1.001 * RESOLUTION))
 
 
-def _open3d_surface(recording: RgbdFolder, max_range: float) -> np.ndarray:
+def _open3d_surface(recording: Reading, max_range: float) -> np.ndarray:
     """Centres of the voxels that hold a point of Open3D's zero crossing, in our map frame.
 
     The truncation is three voxels, and a point needs three observations, Open3D's own default.
@@ -109,7 +110,7 @@ def _open3d_surface(recording: RgbdFolder, max_range: float) -> np.ndarray:
     grid = o3d.t.geometry.VoxelBlockGrid(
         ("tsdf", "weight"), (core.float32, core.float32), ((1,), (1,)), RESOLUTION, 8, 4000, core.Device("CPU:0")
     )
-    intrinsic = core.Tensor(recording.intrinsics.matrix())
+    intrinsic = core.Tensor(next(iter(recording)).intrinsics.matrix())
     for observation in recording:
         depth = o3d.t.geometry.Image(np.nan_to_num(np.asarray(observation.depth), nan=0.0))
         extrinsic = core.Tensor(invert_pose(observation.T_map_camera))

@@ -12,7 +12,7 @@ HELP = """embmem record: a tour of a procedural house as an RGB-D recording with
   embmem record seed=7 n_rooms=6 out=flat
   embmem record seed=7 n_rooms=6 out=clean noise=none world.intrinsics.width=640 world.intrinsics.height=480
 
-Writes what `embmem build rgbd=flat out=flat.embmem` reads: colour, depth, semantic and instance images, poses,
+Writes what `embmem build flat out=flat.embmem` reads: colour, depth, semantic and instance images, poses,
 intrinsics, time stamps and labels. No data set needed.
 """
 
@@ -26,7 +26,7 @@ def run(cfg: DictConfig) -> None:
         house, n_frames = instantiate(cfg.record, on_frame=lambda: progress.advance(bar))
     console.print(
         f"{n_frames} frames of house {house.seed} with {len(house.rooms)} rooms and {len(house.objects)} small objects "
-        f"in {cfg.out}\nnext: embmem build rgbd={cfg.out} out={cfg.out}.embmem",
+        f"in {cfg.out}\nnext: embmem build {cfg.out} out={cfg.out}.embmem",
         highlight=False,
         soft_wrap=True,
     )

@@ -28,14 +28,23 @@ def image_size(path: Path, *, is_u16: bool = False) -> tuple[int, int]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
+    return encoded_size(data, str(path), is_u16=is_u16)
+
+
+def encoded_size(data: bytes, name: str, *, is_u16: bool = False) -> tuple[int, int]:
+    """`image_size` of the bytes of a file, called `name` in errors.
+
+    Raises:
+        InputError: if they are truncated, damaged or neither PNG nor JPEG.
+    """
     if data.startswith(_PNG_SIGNATURE):
-        return _png_size(data, path, is_u16=is_u16)
+        return _png_size(data, name, is_u16=is_u16)
     if data.startswith(b"\xff\xd8") and not is_u16:
-        return _jpeg_size(data, path)
-    raise InputError(f"{path}: not {'a 16-bit PNG' if is_u16 else 'a PNG or JPEG'} ({len(data)} bytes)")
+        return _jpeg_size(data, name)
+    raise InputError(f"{name}: not {'a 16-bit PNG' if is_u16 else 'a PNG or JPEG'} ({len(data)} bytes)")
 
 
-def _png_size(data: bytes, path: Path, *, is_u16: bool) -> tuple[int, int]:
+def _png_size(data: bytes, name: str, *, is_u16: bool) -> tuple[int, int]:
     at, size = len(_PNG_SIGNATURE), None
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -44,19 +53,19 @@ def _png_size(data: bytes, path: Path, *, is_u16: bool) -> tuple[int, int]:
             break
         (checksum,) = struct.unpack_from(">I", data, end - 4)
         if zlib.crc32(data[at + 4 : end - 4]) != checksum:
-            raise InputError(f"{path}: damaged PNG (checksum of chunk {kind.decode('latin-1')!r} is wrong)")
-        if kind == b"IHDR":
+            raise InputError(f"{name}: damaged PNG (checksum of chunk {kind.decode('latin-1')!r} is wrong)")
+        if kind == b"IHDR" and length == 13:
             width, height, bits, colour_type = struct.unpack_from(">IIBB", data, at + 8)
             size = int(width), int(height)
             if is_u16 and (bits, colour_type) != (16, 0):
-                raise InputError(f"{path}: expected 16-bit greyscale, got {bits} bits of PNG colour type {colour_type}")
+                raise InputError(f"{name}: expected 16-bit greyscale, got {bits} bits of PNG colour type {colour_type}")
         if kind == b"IEND" and size is not None:
             return size
         at = end
-    raise InputError(f"{path}: truncated PNG ({len(data)} bytes)")
+    raise InputError(f"{name}: truncated PNG ({len(data)} bytes)")
 
 
-def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
+def _jpeg_size(data: bytes, name: str) -> tuple[int, int]:
     at = 2
     # Some encoders pad with zeros after the end marker.
     is_whole = data.rstrip(b"\x00").endswith(b"\xff\xd9")
@@ -65,7 +74,7 @@ def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
             height, width = struct.unpack_from(">HH", data, at + 5)
             return int(width), int(height)
         at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    raise InputError(f"{path}: truncated or damaged JPEG ({len(data)} bytes)")
+    raise InputError(f"{name}: truncated or damaged JPEG ({len(data)} bytes)")
 
 
 def read_rgb(path: Path) -> np.ndarray:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
 from embmem.errors import InputError
-from embmem.geometry import pose_matrix
-from embmem.observation import Intrinsics
-from embmem.recordings.images import image_size
+from embmem.recordings.files import FRAME_RATE, missing
+from embmem.recordings.layout import camera_from_matrix, read_matrix, size_of_first
+from embmem.recordings.raw import RawCamera, RawPose
 
-FRAME_RATE = 30.0  # [1/s], of a Kinect, where the folder has no timestamps
 _NAME = re.compile(r"frame-(\d+)\.(pose|depth|color|semantic|instance)\.(?:txt|png|jpg)")
+
+
+def is_frame_folder(path: Path) -> bool:
+    """Whether a folder holds a file frame-NNNNNN.*."""
+    return any(_NAME.fullmatch(file.name) for file in path.iterdir())
 
 
 def frame_files(path: Path) -> dict[int, dict[str, Path]]:
@@ -34,49 +36,26 @@ def frame_files(path: Path) -> dict[int, dict[str, Path]]:
     return files
 
 
-def read_matrix(path: Path) -> np.ndarray:
-    """The numbers of a text file as they are laid out."""
-    try:
-        rows = [[float(x) for x in line.split()] for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
-    if not rows or len({len(row) for row in rows}) != 1:
-        raise InputError(f"{path}: expected rows of numbers of one length, got {len(rows)} rows")
-    return np.array(rows)
-
-
-def read_pose(path: Path) -> np.ndarray:
-    """(4, 4) from a 4x4 matrix or from x y z qx qy qz qw; whether it is rigid is for the ingress gate to say."""
+def read_pose(path: Path) -> RawPose:
+    """A 4x4 matrix or x y z and a quaternion; whether it is rigid is for the ingress gate to say."""
+    if not path.is_file():
+        missing(path)
     matrix = read_matrix(path)
     if matrix.shape == (4, 4):
-        return matrix
+        return RawPose(matrix=matrix)
     if matrix.size != 7:
         raise InputError(f"{path}: expected a 4x4 pose or x y z qx qy qz qw, got shape {matrix.shape}")
-    try:
-        return pose_matrix(matrix.ravel()[:3], matrix.ravel()[3:])
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
+    return RawPose(position=matrix.ravel()[:3], quaternion=matrix.ravel()[3:])
 
 
-def read_intrinsics(path: Path, files: dict[int, dict[str, Path]]) -> Intrinsics:
+def read_intrinsics(path: Path, files: dict[int, dict[str, Path]]) -> RawCamera:
     """Camera of the folder; its size is that of the first whole depth image."""
     file = path / "camera-intrinsics.txt"
     K = read_matrix(file)
-    is_pinhole = K.shape == (3, 3) and np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0
-    if not is_pinhole or K[2].tolist() != [0.0, 0.0, 1.0]:
-        raise InputError(f"{file}: expected a finite 3x3 K with fx, fy > 0 and last row 0 0 1, got {K.tolist()}")
-    problem = InputError(f"{path}: no depth image in this folder")
-    for number in sorted(files):
-        if "depth" in files[number]:
-            try:
-                width, height = image_size(files[number]["depth"], is_u16=True)
-            except InputError as error:
-                problem = error  # another frame may still tell the size
-                continue
-            return Intrinsics(width, height, float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]))
-    raise problem
+    depth = {number: kinds["depth"] for number, kinds in files.items() if "depth" in kinds}
+    if not depth:
+        raise InputError(f"{path}: no depth image in this folder")
+    return camera_from_matrix(K, size_of_first(depth, is_u16=True), file)
 
 
 def read_stamps(path: Path, numbers: list[int]) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""Files of OctoMap: binary trees (.bt), full trees (.ot) and graphs of scans (.graph).
+"""Files of OctoMap: binary trees (.bt) and full trees (.ot).
 
 The frame is ours: metres, z up, a voxel with the index i along an axis covers [i, i + 1) times the resolution, which is
 OctoMap's key minus 32768. A tree is checked against what its header claims before anything is made of it, so a damaged
@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
 
 from embmem.errors import InputError
-from embmem.geometry import pose_matrix
 from embmem.maps.voxels import morton
 from embmem.maps.voxels.blocks import SCALE, SIDE, UNKNOWN, VOLUME, BlockPool, pack, unpack
 from embmem.maps.voxels.formats import octomap
@@ -29,16 +27,7 @@ _HEADER_LIMIT = 1 << 16  # bytes
 _HALF_RANGE = (1 << octomap.DEPTH) // 2 // SIDE  # blocks on either side of the origin
 _NODE = np.dtype([("value", "<f4"), ("children", "u1")])
 _COLOUR_NODE = np.dtype([("value", "<f4"), ("colour", "u1", 3), ("children", "u1")])
-_POINT = np.dtype([("size", "<u4"), ("xyz", "<f8", 3)])
-_POSE = np.dtype([("size", "<u4"), ("xyz", "<f8", 3), ("size_q", "<u4"), ("quat_wxyz", "<f8", 4), ("id", "<u4")])
 _REPAIR = "get the file again, or write it anew with OctoMap's convert_octree"
-
-
-class Scan(NamedTuple):
-    """One scan of a graph: points in the frame of the sensor [m] and the sensor's pose."""
-
-    points: Float64[np.ndarray, "n 3"]
-    T_map_scan: Float64[np.ndarray, "4 4"]
 
 
 class _Tree(NamedTuple):
@@ -122,46 +111,10 @@ def write_octomap(path: Path | str, voxels: VoxelMap) -> None:
     write_atomic(path, header.encode("ascii") + data)
 
 
-def read_scan_graph(path: Path | str) -> list[Scan]:
-    """The scans of a .graph file of OctoMap (ScanGraph), in order; edges between them are not read.
-
-    Raises:
-        InputError: if the file is missing, cut or damaged.
-    """
-    path = Path(path)
-    data = _read_bytes(path)
-    n_scans, start = _number(path, data, 0), 4
-    if n_scans * (4 + _POSE.itemsize) > len(data):
-        raise InputError(f"{path} is damaged: it claims {n_scans:,} scans in {len(data):,} bytes; get the file again")
-    scans = []
-    for i in range(n_scans):
-        n_points = _number(path, data, start)
-        end = start + 4 + n_points * _POINT.itemsize
-        if end + _POSE.itemsize > len(data):
-            raise InputError(f"{path} ends in scan {i}, which claims {n_points:,} points; get the file again")
-        points = np.frombuffer(data, dtype=_POINT, count=n_points, offset=start + 4)
-        pose = np.frombuffer(data, dtype=_POSE, count=1, offset=end)[0]
-        length = float(np.linalg.norm(pose["quat_wxyz"]))
-        is_sized = (points["size"] == 3).all() and pose["size"] == 3 and pose["size_q"] == 4
-        if not (is_sized and np.isfinite(pose["xyz"]).all() and 0.5 < length < 2.0):
-            raise InputError(f"{path} is damaged in scan {i}: no points in space or no pose; get the file again")
-        T_map_scan = pose_matrix(pose["xyz"], pose["quat_wxyz"][[1, 2, 3, 0]] / length)
-        scans.append(Scan(np.ascontiguousarray(points["xyz"]), T_map_scan))
-        start = end + _POSE.itemsize
-    return scans
-
-
 def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
-        raise InputError(f"{path} is not a file; name a .bt, .ot or .graph file of OctoMap")
+        raise InputError(f"{path} is not a file; name a .bt or .ot file of OctoMap")
     return path.read_bytes()
-
-
-def _number(path: Path, data: bytes, start: int) -> int:
-    """The unsigned 32-bit number at `start`."""
-    if start + 4 > len(data):
-        raise InputError(f"{path} ends after {len(data):,} bytes, in the middle; get the file again")
-    return int.from_bytes(data[start : start + 4], "little")
 
 
 def _read_tree(path: Path) -> _Tree:
