@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from embmem.observation import Observation
-from embmem.recordings.rgbd_writer import write_rgbd_folder
+from embmem.recordings.writing import write_recording
 from embmem.sim_envs.house import House, make_house
 from embmem.sim_envs.noise import CameraNoise, Detector
 from embmem.sim_envs.tasks.tours import guided_tour, tour_stops
@@ -24,27 +24,29 @@ def record_tour(
     camera: CameraNoise | None = None,
     detector: Detector | None = None,
     max_steps: int = 600,
+    layout: str = "auto",
     on_frame: Callable[[], None] = lambda: None,
 ) -> tuple[House, int]:
-    """The house and the number of frames; `out` becomes an RGB-D folder with semantic images and their labels.
+    """The house and the number of frames; `out` becomes a recording with semantic images and their labels.
 
     Args:
         seed: decides the house and the sensors' mistakes.
         n_rooms: of the house.
-        out: folder to create.
+        out: file or folder to create.
         world: makes a `World` of a house.
         camera: the mistakes of its depth images; none if not given.
         detector: the mistakes of its semantic and instance images; none if not given.
         max_steps: the tour ends there, finished or not.
+        layout: of what is written: `rgbd`, `mcap`, `lerobot`, or `auto` by the name (`write_recording`).
         on_frame: called after each frame.
 
     Raises:
-        OutputExistsError: if `out` exists and is not an empty folder.
+        OutputExistsError: if `out` is taken.
     """
     house = make_house(seed, n_rooms)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     scene = world(house, noise=camera, detector=detector, rng=rng)
-    n_frames = write_rgbd_folder(_seen(scene, house, max_steps, on_frame), out, color="jpg")
+    n_frames = write_recording(_seen(scene, house, max_steps, on_frame), out, layout=layout, color="jpg")
     return house, n_frames
 
 

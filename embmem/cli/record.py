@@ -7,10 +7,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-HELP = """embmem record: a tour of a procedural house as an RGB-D recording with noisy sensors
+HELP = """embmem record: a tour of a procedural house as a recording with noisy sensors
 
   embmem record seed=7 n_rooms=6 out=flat
   embmem record seed=7 n_rooms=6 out=clean noise=none world.intrinsics.width=640 world.intrinsics.height=480
+  embmem record seed=7 n_rooms=6 out=flat.mcap        for ROS 2, Foxglove, Rerun (extra ros)
+  embmem record seed=7 n_rooms=6 out=flat layout=lerobot                       (extra lerobot)
 
 Writes what `embmem build flat out=flat.embmem` reads: colour, depth, semantic and instance images, poses,
 intrinsics, time stamps and labels. No data set needed.

@@ -110,6 +110,18 @@ def write_image(path: Path, image: np.ndarray) -> None:
         raise InputError(f"{path}: cannot be written")
 
 
+def encode_image(image: np.ndarray, kind: str) -> bytes:
+    """The bytes that `write_image` would write to a file *.png or *.jpg."""
+    import cv2
+
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else np.ascontiguousarray(image)
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1] if kind == "png" else []
+    is_encoded, data = cv2.imencode(f".{kind}", pixels, settings)
+    if not is_encoded:
+        raise InputError(f"an image {image.dtype}{image.shape} cannot be encoded as {kind}")
+    return bytes(data)
+
+
 def _decode(path: Path, flags: int) -> np.ndarray:
     import cv2
 

@@ -15,7 +15,7 @@ from embmem.recordings.conventions import Conventions
 from embmem.recordings.raw import RawCamera, RawImage, RawPose
 
 # T_frame_optical: the optical camera in the frame that the poses move.
-_AXES = {
+AXES = {
     "optical": np.eye(4),
     "body": np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]]),  # x ahead, y left, z up (REP 103)
     "opengl": np.diag([1.0, -1.0, -1.0, 1.0]),  # x right, y up, z behind
@@ -142,7 +142,7 @@ def matrix_of(pose: RawPose, conventions: Conventions) -> Float[np.ndarray, "4 4
 
 def camera_pose_of(T_world_frame: Float[np.ndarray, "4 4"], conventions: Conventions) -> Float[np.ndarray, "4 4"]:
     """The pose of the optical camera where that of the frame is known that `camera_axes` describes."""
-    return T_world_frame @ _AXES[conventions.camera_axes] if conventions.camera_axes != "optical" else T_world_frame
+    return T_world_frame @ AXES[conventions.camera_axes] if conventions.camera_axes != "optical" else T_world_frame
 
 
 def steady(T: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:

@@ -196,4 +196,6 @@ def _value(value: Any, kind: str, path: Path, source: str) -> RawData:
 
 def _camera(values: dict[str, Any], path: Path) -> RawCamera:
     w, h, fx, fy, cx, cy = (number_in(values, name, path) for name in ("width", "height", "fx", "fy", "cx", "cy"))
-    return RawCamera(int(w), int(h), fx, fy, cx, cy)
+    distortion = values.get("distortion")
+    numbers = {f"distortion {i}": x for i, x in enumerate(distortion)} if isinstance(distortion, list) else {}
+    return RawCamera(int(w), int(h), fx, fy, cx, cy, distortion=tuple(number_in(numbers, n, path) for n in numbers))

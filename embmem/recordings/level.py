@@ -29,9 +29,7 @@ def level_transform(observations: Sequence[Observation]) -> Float[np.ndarray, "4
         raise ValueError("need at least one observation to level a recording")
     first = observations[0].T_map_camera
     down = np.sum([o.T_map_camera[:3, 1] for o in observations], axis=0)
-    surfaces = [_surface(o) for o in observations if o.depth is not None]
-    points = np.concatenate([p for p, _ in surfaces]) if surfaces else np.empty((0, 3))
-    normals = np.concatenate([n for _, n in surfaces]) if surfaces else np.empty((0, 3))
+    points, normals = _surfaces(observations)
     up = -_common_normal(down / np.linalg.norm(down), normals)
 
     forward = first[:3, 2] - up * (first[:3, 2] @ up)
@@ -43,6 +41,25 @@ def level_transform(observations: Sequence[Observation]) -> Float[np.ndarray, "4
     T[:3, 3] = -T[:3, :3] @ first[:3, 3]
     T[2, 3] = -_floor_height(points @ up, normals @ up, otherwise=float(first[:3, 3] @ up))
     return T
+
+
+def is_upright(observations: Sequence[Observation]) -> bool:
+    """Whether z of the poses' frame may be up: as many surfaces face along it as along what else could be.
+
+    Half as many will do, as a frame that claims to have z up mostly has, and levelling is a guess.
+    """
+    _, normals = _surfaces(observations)
+    up = level_transform(observations)[2, :3]
+    cosine = np.cos(np.radians(_CONES_DEG[-1]))
+    n_up, n_z = (int(np.count_nonzero(np.abs(normals @ axis) > cosine)) for axis in (up, np.array([0.0, 0.0, 1.0])))
+    return n_z >= 0.5 * n_up and (len(normals) > 0 or up[2] > np.cos(np.radians(45.0)))
+
+
+def _surfaces(observations: Sequence[Observation]) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+    """Points and normals of all depth images."""
+    surfaces = [_surface(o) for o in observations if o.depth is not None]
+    points = np.concatenate([p for p, _ in surfaces]) if surfaces else np.empty((0, 3))
+    return points, np.concatenate([n for _, n in surfaces]) if surfaces else np.empty((0, 3))
 
 
 def _surface(

@@ -15,7 +15,7 @@ from embmem.recordings.choice import NONE, choose
 from embmem.recordings.conventions import Conventions
 from embmem.recordings.frames import RawFrame, assemble
 from embmem.recordings.interpret import matrix_of
-from embmem.recordings.level import level_transform
+from embmem.recordings.level import is_upright, level_transform
 from embmem.recordings.observer import Observer
 from embmem.recordings.poses import Poses
 from embmem.recordings.raw import RawPose, named
@@ -23,7 +23,6 @@ from embmem.recordings.recording import Recording
 
 FRAMES = ("auto", "level", "identity")
 _N_LEVEL = 24  # frames that tell which way is up
-_UPRIGHT = np.cos(np.radians(10.0))  # a world that claims to have z up is believed so far
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Reading:
             recording: what was opened.
             conventions: what its numbers mean; what its format says if not given.
             frame: how `T_map_world` is found. `level`: from gravity (`embmem.recordings.level`); `identity`; `auto`:
-                what the recording brings, else the identity where it promises z up and the cameras agree, else `level`.
+                what the recording brings, else the identity where it promises z up and surfaces agree, else `level`.
             on_fault: `refuse` the recording for one bad frame, or `skip` bad frames and list them in `faults`.
             every: use each n-th frame only.
             rgb: whether to read colour.
@@ -181,10 +180,10 @@ class Reading:
             if not isinstance(pose, RawPose):
                 raise InputError(f"{given.source}: no transform")
             return self._admit(named(given, lambda: matrix_of(pose, Conventions())), given.source)
-        level = level_transform(self._spread())
-        if frame == "auto" and self.recording.is_z_up and level[2, 2] > _UPRIGHT:
+        spread = self._spread()
+        if frame == "auto" and self.recording.is_z_up and is_upright(spread):
             return np.eye(4)
-        return level
+        return level_transform(spread)
 
     def _spread(self) -> list[Observation]:
         """Observations spread over the recording, without colour; frames that cannot be read are left out."""

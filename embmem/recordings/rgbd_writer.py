@@ -49,13 +49,26 @@ def _write_frame(stem: Path, observation: Observation, color: str) -> None:
         raise ValueError(f"{stem.name} has no depth")
     # %.18e, as numpy writes by default, returns every float64 bit for bit.
     np.savetxt(stem.with_name(f"{stem.name}.pose.txt"), observation.T_map_camera)
-    millimetres = np.nan_to_num(np.rint(observation.depth * 1000.0), nan=0.0, posinf=0.0)
-    valid = (millimetres > 0) & (millimetres < 65535)
-    write_image(stem.with_name(f"{stem.name}.depth.png"), np.where(valid, millimetres, 0).astype(np.uint16))
+    write_image(stem.with_name(f"{stem.name}.depth.png"), millimetres(observation.depth))
     if observation.rgb is not None:
         write_image(stem.with_name(f"{stem.name}.color.{color}"), observation.rgb)
     for kind, ids in (("semantic", observation.semantic), ("instance", observation.instance)):
         if ids is not None:
-            if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= 65535:
-                raise ValueError(f"{kind} ids of {stem.name} do not fit 16 bits: [{ids.min()}, {ids.max()}]")
-            write_image(stem.with_name(f"{stem.name}.{kind}.png"), ids.astype(np.uint16))
+            write_image(stem.with_name(f"{stem.name}.{kind}.png"), ids_16(ids, f"{kind} ids of {stem.name}"))
+
+
+def millimetres(depth: np.ndarray) -> np.ndarray:
+    """(h, w) uint16 of depth [m]; 0 where it is invalid or beyond 65.534 m."""
+    raw = np.nan_to_num(np.rint(depth * 1000.0), nan=0.0, posinf=0.0)
+    return np.where((raw > 0) & (raw < 65535), raw, 0).astype(np.uint16)
+
+
+def ids_16(ids: np.ndarray, name: str) -> np.ndarray:
+    """Ids as (h, w) uint16.
+
+    Raises:
+        ValueError: if one does not fit.
+    """
+    if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= 65535:
+        raise ValueError(f"{name} do not fit 16 bits: [{ids.min()}, {ids.max()}]")
+    return ids.astype(np.uint16)

@@ -6,6 +6,7 @@ message is decoded on its own: one that cannot be read is an error of that messa
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,6 +35,7 @@ _KINDS = {  # message type -> kind, where the name of the topic does not matter
     "vision_msgs/msg/Detection3DArray": "detections",
 }
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_STRING = "std_msgs/msg/String"
 _TF = "tf2_msgs/msg/TFMessage"
 _CONVERSIONS: dict[str, Callable[[Any], RawData]] = {
     "sensor_msgs/msg/Image": image_of,
@@ -115,11 +117,26 @@ def open_rosbag(path: Path) -> Recording:
     return Recording(
         path=path,
         format=f"ROS 2 bag ({storage})",
+        labels=_labels(bag, streams),
         streams=streams,
         samples_of=partial(_samples, bag, {stream.name: stream.kind for stream in streams}),
         is_z_up=True,
         notes=tuple(notes),
     )
+
+
+def _labels(bag: _Bag, streams: tuple[Stream, ...]) -> tuple[str, ...]:
+    """The names of semantic ids, where a topic .../labels holds a JSON list of them."""
+    topic = next((s.name for s in streams if s.type == _STRING and s.name.endswith("/labels")), None)
+    if topic is None:
+        return ()
+    with bag.open() as readers:
+        data = _first_message(readers, topic)
+    try:
+        labels = json.loads(_typestore().deserialize_cdr(data, _STRING).data)
+    except Exception:  # a text of somebody else's
+        return ()
+    return tuple(map(str, labels)) if isinstance(labels, list) else ()
 
 
 def _find_files(path: Path) -> _Bag:
@@ -192,7 +209,7 @@ def _kind(topic: str, msgtype: str, encoding: str) -> str:
     if msgtype not in _IMAGES:
         return _KINDS.get(msgtype, "other")
     name = topic.lower()
-    is_single = encoding in ("16UC1", "32FC1", "mono16", "64FC1", "16SC1", "32SC1", "8UC1", "mono8")
+    is_single = encoding.partition(";")[0] in ("16UC1", "32FC1", "mono16", "64FC1", "16SC1", "32SC1", "8UC1", "mono8")
     if "compresseddepth" in encoding.lower() or "compresseddepth" in name:
         return "depth"
     for kind in ("semantic", "instance"):
