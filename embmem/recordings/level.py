@@ -13,6 +13,7 @@ from embmem.observation import Observation
 # The cone around the cameras' mean "down" that must hold the floor's normal, narrowed step by step.
 _CONES_DEG = (45.0, 35.0, 25.0, 18.0, 12.0, 8.0, 8.0, 8.0)
 _FLOOR_BIN = 0.02  # [m]
+_FLOOR_SHARE = 0.1  # of what the largest level surface shows: a worktop may hide most of the floor
 
 
 def level_transform(observations: Sequence[Observation]) -> Float[np.ndarray, "4 4"]:
@@ -97,6 +98,6 @@ def _floor_height(height: Float[np.ndarray, " n"], facing: Float[np.ndarray, " n
         return float(np.percentile(height, 1)) if len(height) else otherwise
     bins = np.floor((level - level.min()) / _FLOOR_BIN).astype(np.int64)
     counts = np.convolve(np.bincount(bins), np.ones(3), mode="same")
-    lowest = int(np.argmax(counts >= 0.2 * counts.max()))
+    lowest = int(np.argmax(counts >= _FLOOR_SHARE * counts.max()))
     peak = lowest + int(np.argmax(counts[lowest : lowest + 5]))
     return float(level.min() + (peak + 0.5) * _FLOOR_BIN)

@@ -5,6 +5,7 @@ is interpolated.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +21,7 @@ from embmem.ros.tf_buffer import TfBuffer, TransformError
 
 TF = "tf"
 _WORLDS = ("map", "odom", "world", "earth")  # REP 105, best first
-_CAMERA, _WORLD = "camera", "world"  # names for frames that have none
+_CAMERA, _WORLD, _POSED = "camera", "world", "what the poses move"  # names for frames that have none
 
 
 class NoPosesError(InputError):
@@ -49,6 +50,7 @@ class Poses:
         self.skipped: Counter[str] = Counter()
         self.buffer = TfBuffer()
         self.camera_frame = (conventions.camera_frame or camera_frame).removeprefix("/") or _CAMERA
+        self._moved = self.camera_frame  # the frame that is looked up
         self.is_grouped = False
         self._load_transforms()
         self.world, self.describe = self._decide()
@@ -140,6 +142,8 @@ class Poses:
             parent, child = (pose.parent or _WORLD).removeprefix("/"), pose.child.removeprefix("/")
             if child and not self._is_fixed_to(child):
                 return None
+            if not child:  # TF may know the camera as a part of something else
+                pose, self._moved = replace(pose, child=_POSED), _POSED
             try:
                 self._add(pose, sample.nanoseconds)
             except InputError:
@@ -189,7 +193,7 @@ class Poses:
                 raise InputError(f"{sample.source}: no pose")
             return camera_pose_of(named(sample, lambda: matrix_of(pose, self._conventions)), self._conventions)
         stamp = frame.main.nanoseconds + round(self._conventions.time_offset * 1e9)
-        T = self.buffer.lookup(self.world, self.camera_frame, stamp, max_gap=self._conventions.max_gap)
+        T = self.buffer.lookup(self.world, self._moved, stamp, max_gap=self._conventions.max_gap)
         return camera_pose_of(T, self._conventions)
 
 

@@ -32,7 +32,10 @@ def color_on_depth(
     rays = pixel_rays(camera)
     far = np.full(rays.shape[:2], 1e3) if depth is None else np.where(np.isfinite(depth), depth, 1e3)
     points = transform_points(T_color_depth, (rays * far[..., None]).reshape(-1, 3).astype(np.float64))
-    uv = project(points, color).reshape(*rays.shape[:2], 2).astype(np.float32)
-    uv = np.where(np.isfinite(uv), np.clip(uv, -1e4, 1e5), -1e4).astype(np.float32)
-    seen = cv2.remap(rgb, uv, np.empty(0, np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    uv = project(points, color).reshape(*rays.shape[:2], 2)
+    # OpenCV 5.0 reads garbage where both coordinates lie in one array.
+    u, v = (
+        np.ascontiguousarray(np.where(np.isfinite(c), np.clip(c, -1e4, 1e5), -1e4)) for c in (uv[..., 0], uv[..., 1])
+    )
+    seen = cv2.remap(rgb, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(seen, dtype=np.uint8)
