@@ -49,8 +49,8 @@ class Messages:
             "sensor_msgs/msg/CompressedImage", header=self.header(stamp_ns, frame_id), format=form, data=pixels
         )
 
-    def vector(self, x: float, y: float, z: float, name: str = "Vector3") -> Any:
-        return self.of(f"geometry_msgs/msg/{name}", x=float(x), y=float(y), z=float(z))
+    def vector(self, x: float, y: float, z: float) -> Any:
+        return self.of("geometry_msgs/msg/Vector3", x=float(x), y=float(y), z=float(z))
 
     def quaternion(self, x: float, y: float, z: float, w: float) -> Any:
         return self.of("geometry_msgs/msg/Quaternion", x=float(x), y=float(y), z=float(z), w=float(w))
@@ -83,9 +83,8 @@ class Messages:
         return self.of(f"geometry_msgs/msg/{name}WithCovariance", covariance=np.zeros(36), **inside)
 
     def _pose(self, position: Any, quat: Any) -> Any:
-        return self.of(
-            "geometry_msgs/msg/Pose", position=self.vector(*position, "Point"), orientation=self.quaternion(*quat)
-        )
+        point = self.of("geometry_msgs/msg/Point", **dict(zip("xyz", map(float, position), strict=True)))
+        return self.of("geometry_msgs/msg/Pose", position=point, orientation=self.quaternion(*quat))
 
     def camera_info(self, width: int, height: int, focal: float, stamp_ns: int = 0, **more: Any) -> Any:
         k = np.array([focal, 0, (width - 1) / 2, 0, focal, (height - 1) / 2, 0, 0, 1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
@@ -73,7 +74,7 @@ def test_raw_colours_are_those_of_opencv(encoding: str, code: int, channels: int
         ({"data": np.zeros(3, np.uint8)}, "3 bytes for"),
     ],
 )
-def test_an_image_that_is_not_what_it_claims_is_refused(more: dict[str, int], word: str) -> None:
+def test_an_image_that_is_not_what_it_claims_is_refused(more: dict[str, Any], word: str) -> None:
     with pytest.raises(InputError, match=word):
         image_of(MESSAGES.image(RGB, "rgb8", **more))
     with pytest.raises(InputError, match="not known"):

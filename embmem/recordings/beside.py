@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from embmem.errors import InputError
-from embmem.recordings.files import FRAME_RATE, Folder, FrameFiles, image_sample
+from embmem.recordings.files import FRAME_RATE, Folder, FrameFiles, image_samples
 from embmem.recordings.images import image_size
 from embmem.recordings.layout import camera_file, camera_from_matrix, first_folder
 from embmem.recordings.raw import RawCamera, RawPose, Sample
@@ -137,11 +137,7 @@ def _by_stamp(
     def samples(names: frozenset[str]) -> Iterator[Sample]:
         if camera is not None and "camera" in names:
             yield Sample("camera", "camera", 0.0, f"{path}: camera", camera)
-        parts: list[Iterator[Sample]] = [
-            (image_sample(kind, file, stamp) for stamp, file in images)
-            for kind, images in listed.items()
-            if kind in names
-        ]
+        parts = [image_samples(kind, images) for kind, images in listed.items() if kind in names]
         if trajectory.name in names:
             parts.append(pose_samples(trajectory, poses))
         yield from heapq.merge(*parts, key=lambda sample: sample.stamp)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -90,6 +90,12 @@ def image_sample(kind: str, file: Path, stamp: float, *, group: int = -1, stream
     """The sample of an image file: colour of 8 bits, anything else one channel of 16 bits."""
     check, read = partial(_check_image, file, kind != "color"), partial(_read_image, file, kind != "color")
     return Sample(stream or kind, kind, stamp, str(file), read, group=group, check=check)
+
+
+def image_samples(kind: str, images: Iterable[tuple[float, Path]]) -> Iterator[Sample]:
+    """The samples of (stamp [s], file)."""
+    for stamp, file in images:
+        yield image_sample(kind, file, stamp)
 
 
 def _check_image(file: Path, is_u16: bool) -> tuple[int, int]:

@@ -46,6 +46,7 @@ def assemble(samples: Iterable[Sample], main: str, others: dict[str, str], *, ga
     waiting: deque[Sample] = deque()
     recent: dict[str, deque[Sample]] = {kind: deque(maxlen=_MAX_WAITING) for kind in others}
     group: list[Sample] = []
+    lag = max(_LAG, gap)
     for sample in samples:
         if sample.group >= 0:
             if group and group[0].group != sample.group:
@@ -57,7 +58,7 @@ def assemble(samples: Iterable[Sample], main: str, others: dict[str, str], *, ga
             waiting.append(sample)
         if sample.stream in kinds:
             recent[kinds[sample.stream]].append(sample)
-        while waiting and (_is_complete(waiting[0], recent, gap) or sample.stamp > waiting[0].stamp + _LAG):
+        while waiting and (_is_complete(waiting[0], recent, gap) or sample.stamp > waiting[0].stamp + lag):
             yield _nearest(waiting.popleft(), recent, gap)
         if len(waiting) > _MAX_WAITING:
             yield _nearest(waiting.popleft(), recent, gap)

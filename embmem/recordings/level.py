@@ -53,7 +53,7 @@ def is_upright(observations: Sequence[Observation]) -> bool:
     up = level_transform(observations)[2, :3]
     cosine = np.cos(np.radians(_CONES_DEG[-1]))
     n_up, n_z = (int(np.count_nonzero(np.abs(normals @ axis) > cosine)) for axis in (up, np.array([0.0, 0.0, 1.0])))
-    return n_z >= 0.5 * n_up and (len(normals) > 0 or up[2] > np.cos(np.radians(45.0)))
+    return bool(n_z >= 0.5 * n_up and (len(normals) > 0 or up[2] > np.cos(np.radians(45.0))))
 
 
 def _surfaces(observations: Sequence[Observation]) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:

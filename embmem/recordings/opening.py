@@ -59,7 +59,8 @@ def open_recording(path: Path | str) -> Recording:
 def _inside(path: Path) -> str:
     """What is there instead, in a few words."""
     if path.is_file():
-        return f"the file begins with {path.open('rb').read(8)!r}"
+        with path.open("rb") as file:
+            return f"the file begins with {file.read(8)!r}"
     names = sorted(file.name for file in path.iterdir())
     return (
         f"the folder holds {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}" if names else "the folder is empty"

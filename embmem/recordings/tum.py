@@ -13,7 +13,7 @@ from pathlib import Path
 
 from embmem.errors import InputError
 from embmem.recordings.conventions import Conventions
-from embmem.recordings.files import image_sample
+from embmem.recordings.files import image_samples
 from embmem.recordings.images import image_size
 from embmem.recordings.layout import camera_file
 from embmem.recordings.raw import RawCamera, RawPose, Sample
@@ -101,7 +101,7 @@ def _samples(
     if "camera" in names and callable(camera):
         yield Sample("camera", "camera", depth[0][0], f"{path}: camera", camera)
     lists = [(kind, images) for kind, images in (("color", color), ("depth", depth)) if kind in names]
-    streams: list[Iterator[Sample]] = [(image_sample(k, f, stamp) for stamp, f in images) for k, images in lists]
+    streams = [image_samples(kind, images) for kind, images in lists]
     file, listed = poses
     if file is not None and file.name in names:
         streams.append(pose_samples(file, listed))
