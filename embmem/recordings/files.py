@@ -119,6 +119,8 @@ def missing(file: Path) -> NoReturn:
 
 
 def _read_image(file: Path, is_u16: bool) -> RawData:
+    if not file.is_file():
+        missing(file)
     if is_u16:
         return RawImage(read_u16(file), "16UC1")
     return RawImage(read_rgb(file), file.suffix.lstrip(".").lower())

@@ -23,6 +23,7 @@ AXES = {
 # A nanometre. The digits behind it differ between the matrix of a text file and the quaternion of a bag, and would in
 # the end decide into which voxel a pixel falls.
 POSE_STEP = 2.0**-30
+MAX_NUMBER = 1e12  # in a pose; what is larger is damage, and its square might not be finite
 _PINHOLE = ("", "none", "pinhole", "plumb_bob", "rational_polynomial", "radtan")
 
 
@@ -122,6 +123,9 @@ def matrix_of(pose: RawPose, conventions: Conventions) -> Float[np.ndarray, "4 4
     Raises:
         InputError: if the quaternion is not of unit length or a number not finite.
     """
+    for numbers in (pose.matrix, pose.position, pose.quaternion):
+        if numbers is not None and (np.abs(numbers[np.isfinite(numbers)]) > MAX_NUMBER).any():
+            raise InputError(f"a pose with the number {np.nanmax(np.abs(numbers)):.3g}")
     if pose.matrix is not None:
         T = np.array(pose.matrix, dtype=np.float64)
     elif pose.position is None or pose.quaternion is None:

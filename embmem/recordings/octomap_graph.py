@@ -5,6 +5,7 @@ Scans are numbered in seconds. Edges between them, which stand behind the scans,
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Iterator
@@ -121,7 +122,7 @@ def _place(path: Path, file: BinaryIO, number: int, size: int) -> _Place:
         raise InputError(f"{path} ends in scan {number}, which claims {n_points:,} points; get the file again")
     file.seek(end)
     pose = np.frombuffer(file.read(_POSE.itemsize), dtype=_POSE)[0]
-    length = float(np.linalg.norm(pose["quat_wxyz"]))
+    length = math.hypot(*pose["quat_wxyz"].tolist())
     is_sized = pose["size"] == 3 and pose["size_q"] == 4
     if not (is_sized and np.isfinite(pose["xyz"]).all() and 0.5 < length < 2.0):
         raise InputError(f"{path} is damaged in scan {number}: no pose in space; get the file again")

@@ -85,8 +85,8 @@ def _list(file: Path) -> list[tuple[float, Path]]:
 
 def _inside(folder: Path, name: str, source: Path) -> Path:
     """A file that a list names, which must lie in the folder of the list."""
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InputError(f"{source} names {name!r}, which is outside of its folder")
+    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+        raise InputError(f"{source} names {name!r}, which is outside of its folder or no file at all")
     return folder / name
 
 
