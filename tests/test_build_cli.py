@@ -18,6 +18,7 @@ from box_room import MUG, SIZE, walk
 
 from embmem.cli.main import main
 from embmem.recordings.rgbd_writer import write_rgbd_folder
+from embmem.recordings.writing import write_recording
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,25 @@ def test_the_same_recording_gives_the_same_map(recorded: Path, built: Path, tmp_
     assert snapshot(tmp_path / "x") == snapshot(tmp_path / "y")
 
 
+def hash_of(output: str) -> str:
+    return output.split("hash of the map")[1].split()[1]
+
+
+@pytest.mark.parametrize("layout", ["mcap", "lerobot"])
+def test_the_same_frames_in_another_format_give_the_same_map(
+    layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_recording(walk(6), tmp_path / "folder")
+    assert main(["build", f"{tmp_path}/folder", f"out={tmp_path}/a.embmem"]) == 0
+    of_folder = hash_of(capsys.readouterr().out)
+    other = tmp_path / ("other.mcap" if layout == "mcap" else "other")
+    write_recording(walk(6), other, layout=layout)
+    assert main(["build", str(other), f"out={tmp_path}/b.embmem"]) == 0
+    assert hash_of(capsys.readouterr().out) == of_folder
+    assert main(["build", str(other), f"out={tmp_path}/c.embmem", "read.depth_unit=0.002"]) == 0
+    assert hash_of(capsys.readouterr().out) != of_folder
+
+
 def test_export_writes_what_other_programs_read(built: Path, tmp_path: Path) -> None:
     assert main(["export", f"file={built}", f"out={tmp_path}/e"]) == 0
     assert {p.name for p in (tmp_path / "e").iterdir()} == {"map.ply", "map.pgm", "map.yaml", "map.png"}
@@ -262,6 +282,13 @@ def test_build_replaces_a_file_only_when_told(
         (["build", "recording={recorded}", "out=a.embmem", "resolution=-1"], 1, "resolution"),
         (["build", "recording={recorded}", "out=a.embmem", "frame=upside"], 1, "upside"),
         (["build", "recording={recorded}", "out=a.embmem", "on_fault=pray"], 1, "pray"),
+        (["build", "recording={recorded}", "out=a.embmem", "read.depth_unit=mm"], 1, "depth_unit must be a number"),
+        (
+            ["build", "recording={recorded}", "out=a.embmem", "read.pose=nothing"],
+            1,
+            "no stream 'nothing' for read.pose",
+        ),
+        (["build", "recording={recorded}", "out=a.embmem", "read.lens=wide"], 2, "lens"),
         (["build", "recording={recorded}", "out=a.embmem", "every=often"], 2, "every must be a whole number"),
         (["build", "recording={recorded}", "out=a.embmem", "every=0"], 1, "every"),
         (["build", "recording={recorded}", "out={built}", "overwrite=no"], 2, "overwrite must be true or false"),
