@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from embmem.ros.vision import DEFINITIONS
+
 NS = 1_000_000_000
 
 
 def store() -> Any:
-    from rosbags.typesys import Stores, get_typestore
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-    return get_typestore(Stores.LATEST)
+    types = get_typestore(Stores.LATEST)
+    for name, text in DEFINITIONS.items():
+        types.register(get_types_from_msg(text, name))
+    return types
 
 
 class Messages:

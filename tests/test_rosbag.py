@@ -19,7 +19,7 @@ from embmem.geometry import backproject, camera_pose, transform_points
 from embmem.observation import Observation
 from embmem.recordings.opening import open_recording, read_recording
 from embmem.recordings.poses import NoPosesError
-from embmem.recordings.raw import RawImage
+from embmem.recordings.raw import RawDetections, RawImage
 
 M = Messages()
 START = 1_700_000_000 * NS
@@ -216,6 +216,29 @@ def test_colour_of_another_camera_is_seen_from_the_depth_camera(tmp_path: Path) 
     assert rgb.shape == (48, 64, 3)
     assert (rgb[:, :31] == [200, 10, 30]).all()
     assert (rgb[:, 33:] == 0).all()
+
+
+def detections(stamp: int) -> Any:
+    def hypothesis(label: str, score: float) -> Any:
+        named = M.of("vision_msgs/msg/ObjectHypothesis", class_id=label, score=score)
+        pose = M.odometry("", "", (0, 0, 0), (0, 0, 0, 1)).pose
+        return M.of("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=named, pose=pose)
+
+    middle = M.of("vision_msgs/msg/Pose2D", position=M.of("vision_msgs/msg/Point2D", x=20.0, y=10.0), theta=0.0)
+    box = M.of("vision_msgs/msg/BoundingBox2D", center=middle, size_x=8.0, size_y=4.0)
+    found = M.of("vision_msgs/msg/Detection2D", header=M.header(stamp, "optical"), bbox=box, id="7",
+                 results=[hypothesis("cup", 0.3), hypothesis("mug", 0.6)])  # fmt: skip
+    return M.of("vision_msgs/msg/Detection2DArray", header=M.header(stamp, "optical"), detections=[found])
+
+
+def test_recorded_detections_come_with_their_frame(tmp_path: Path) -> None:
+    rows = topics() + [("/detections", START + i * NS // 10, detections(START + i * NS // 10)) for i in range(N)]
+    write_bag(tmp_path / "bag", sorted(rows, key=lambda row: row[1]))
+    for frame in read_recording(tmp_path / "bag").frames():
+        found = frame.parts["detections"].read()
+        assert isinstance(found, RawDetections)
+        (item,) = found.items
+        assert (item.label, item.score, item.id, item.box) == ("mug", 0.6, "7", (16.0, 8.0, 24.0, 12.0))
 
 
 def real(data_dir: Path, name: str) -> Path:

@@ -37,7 +37,7 @@ def choose(recording: Recording, conventions: Conventions) -> Choice:
         raise InputError(f"{recording.path}: no depth, no points and no images to build from; there is {there}")
     others = {}
     if main.kind in ("depth", "color"):
-        for kind in ("color", "semantic", "instance"):
+        for kind in ("color", "semantic", "instance", "detections"):
             stream = chosen["color"] if kind == "color" else _one(recording, kind, None)
             if stream is not None and stream is not main:
                 others[kind] = stream.name

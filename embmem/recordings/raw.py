@@ -86,13 +86,32 @@ class RawImu:
 
 
 @dataclass(frozen=True, eq=False)
+class RawDetection:
+    """One thing that a detector saw: a box in the image [px], or a box in space in the frame of the sample."""
+
+    label: str  # empty where the detector named nothing
+    score: float
+    id: str  # of a tracker; empty where there is none
+    box: tuple[float, float, float, float] | None = None  # u and v of the least corner, of the greatest
+    pose: RawPose | None = None  # of the middle
+    size: np.ndarray | None = None  # (3,) [m]
+
+
+@dataclass(frozen=True, eq=False)
+class RawDetections:
+    """What a detector saw in one image or scan."""
+
+    items: tuple[RawDetection, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class RawMessage:
     """Anything else, as the format's own library decoded it."""
 
     value: object
 
 
-RawData = RawImage | RawCamera | RawPose | RawTransforms | RawCloud | RawImu | RawMessage
+RawData = RawImage | RawCamera | RawPose | RawTransforms | RawCloud | RawImu | RawDetections | RawMessage
 
 
 def nothing_to_check() -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from typing import Any
 from embmem.errors import EmbmemError, InputError, import_extra
 from embmem.recordings.raw import RawData, RawMessage, Sample
 from embmem.recordings.recording import Recording, Stream
-from embmem.ros import messages
+from embmem.ros import messages, vision
 from embmem.ros.images import compressed_image_of, image_of
 
 SUFFIXES = (".mcap", ".db3")
@@ -31,8 +31,7 @@ _KINDS = {  # message type -> kind, where the name of the topic does not matter
     "geometry_msgs/msg/PoseStamped": "pose",
     "geometry_msgs/msg/PoseWithCovarianceStamped": "pose",
     "geometry_msgs/msg/TransformStamped": "pose",
-    "vision_msgs/msg/Detection2DArray": "detections",
-    "vision_msgs/msg/Detection3DArray": "detections",
+    **dict.fromkeys(vision.ARRAYS, "detections"),
 }
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _STRING = "std_msgs/msg/String"
@@ -48,6 +47,7 @@ _CONVERSIONS: dict[str, Callable[[Any], RawData]] = {
     "geometry_msgs/msg/PoseStamped": messages.pose_of,
     "geometry_msgs/msg/PoseWithCovarianceStamped": messages.pose_of,
     "geometry_msgs/msg/TransformStamped": messages.pose_of,
+    **dict.fromkeys(vision.ARRAYS, vision.detections_of),
 }
 _MAX_FRAME_ID = 1000  # characters
 
@@ -86,7 +86,10 @@ def _reason(error: BaseException) -> str:
 @cache
 def _typestore() -> Any:
     stores = import_extra("rosbags.typesys", "ros")
-    return stores.get_typestore(stores.Stores.LATEST)
+    store = stores.get_typestore(stores.Stores.LATEST)
+    for name, text in vision.DEFINITIONS.items():
+        store.register(stores.get_types_from_msg(text, name))
+    return store
 
 
 def is_rosbag(path: Path) -> bool:

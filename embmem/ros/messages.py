@@ -59,8 +59,12 @@ def pose_of(message: Any) -> RawPose:
         inside = message.transform
         return RawPose(vector_of(inside.translation), quaternion_of(inside.rotation), parent=parent, child=child)
     inside = message.pose
-    inside = inside.pose if hasattr(inside, "pose") else inside  # behind a covariance
-    return RawPose(vector_of(inside.position), quaternion_of(inside.orientation), parent=parent, child=child)
+    return pose_inside(inside.pose if hasattr(inside, "pose") else inside, parent, child)  # behind a covariance
+
+
+def pose_inside(message: Any, parent: str = "", child: str = "") -> RawPose:
+    """The pose of a geometry_msgs/Pose."""
+    return RawPose(vector_of(message.position), quaternion_of(message.orientation), parent=parent, child=child)
 
 
 def transforms_of(message: Any, *, is_static: bool) -> RawTransforms:
