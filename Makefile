@@ -8,11 +8,12 @@ WORKERS ?= 2
 # Expected values of the navigation metrics, where they are at hand.
 VECTORS ?= ../shared/vectors/navigation_metrics.json
 
-.PHONY: help demo test check benchmark format clean
+.PHONY: help demo test check fuzz benchmark format clean
 
 help:
 	@echo "make demo       install, evaluate agents with and without memory, show a table and a report"
 	@echo "make test       install, lint, type-check, run every test"
+	@echo "make fuzz       10,000 damaged inputs of each kind for the readers of recordings"
 	@echo "make benchmark  run every benchmark and write benchmarks/results/*.json"
 	@echo "make format     format the code"
 
@@ -39,6 +40,9 @@ check: $(VENV)/dev.stamp
 
 test: check
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+
+fuzz: $(VENV)/dev.stamp
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_recordings.py 10000
 
 benchmark: $(VENV)/dev.stamp
 	@mkdir -p benchmarks/results
