@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -54,3 +57,13 @@ def test_a_whole_number_may_stand_for_a_number_and_null_for_nothing() -> None:
     config = compose_config("eval", overrides)
     check_kinds(config, overrides, partial(compose_config, "eval"))
     assert (config.task.min_path, config.seed) == (3, 5)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """As in `embmem eval --help | head -1`: the pipe is shut before all is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "embmem.cli.main", "eval", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + 13, "")

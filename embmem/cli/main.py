@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -53,10 +54,21 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   add -v for the log, --traceback to see where an error comes from
 """
 USAGE_ERROR = 2
+PIPE_CLOSED = 128 + 13  # what a shell shows of a program that SIGPIPE ended
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 the world said no, 2 the call was wrong."""
+    try:
+        status = _main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    return status
+
+
+def _main(argv: list[str] | None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     flags = {a for a in arguments if a.startswith("-")}
     words = [a for a in arguments if not a.startswith("-")]
@@ -90,6 +102,8 @@ def _run(command: str, module: ModuleType, words: list[str], *, is_traceback_wan
         module.run(config)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
+    except BrokenPipeError:
+        raise
     except (EmbmemError, HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if is_traceback_wanted:
             raise
