@@ -192,7 +192,7 @@ def _lance(vectors: np.ndarray, places: np.ndarray, sorts: dict[str, list[Query]
            rows: list[dict[str, Any]]) -> None:  # fmt: skip
     """Its own threads: wall milliseconds, at most 200,000 rows."""
     import lancedb
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     n = min(len(vectors), 200_000)
     with tempfile.TemporaryDirectory() as folder:
