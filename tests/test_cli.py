@@ -35,7 +35,7 @@ def test_help_of_a_command_shows_examples_and_defaults(command: str, capsys: pyt
         (["eval", "--fast"], "unknown option --fast"),
         (["eval", "typo=1"], "typo"),
         (["eval", "task=juggling"], "juggling"),
-        (["build", "a b c"], "a b c"),
+        (["eval", "a b c"], "a b c"),
         (["eval", "episodes=abc"], "episodes must be a whole number, got 'abc'"),
         (["eval", "episodes=1.5"], "episodes must be a whole number"),
         (["eval", "episodes=null"], "episodes must be a whole number"),
