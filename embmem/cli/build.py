@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from embmem.building.build import Built, Told, build_memory
+from embmem.building.plan import BuildPlan
+from embmem.building.record import BuildRecord
 from embmem.cli.settings import word
-from embmem.errors import InputError, OutputExistsError, RefusedObservation
-from embmem.ingress import FAULTS
-from embmem.map_hash import map_hash
-from embmem.memory import Memory
-from embmem.observation import Observation
 from embmem.occupancy import find_occupancy, views
-from embmem.recordings.opening import FORMATS, read_recording
+from embmem.recordings.opening import FORMATS
 from embmem.recordings.reading import Reading
 
-Perceive = Callable[[Observation], Observation]
 POSITIONAL = ("recording",)
 HELP = f"""embmem build: turn a recording into a saved map
 
@@ -43,78 +38,57 @@ def run(cfg: DictConfig) -> None:
     """Read the recording, integrate every frame in RAM, save, and say what was built."""
     started = perf_counter()
     console = Console()
-    out, is_overwriting, on_fault = Path(word(cfg, "out")), cfg.overwrite, cfg.on_fault
-    _check_free(out, is_overwriting=is_overwriting)
-    memory: Memory = instantiate(cfg.memory)
-    perceive = instantiate(cfg.perceive) if "perceive" in cfg else None
-    reading = read_recording(
-        word(cfg, "recording"),
-        read_settings(cfg),
-        frame=cfg.frame,
-        on_fault=on_fault,
-        every=cfg.every,
-        rgb=cfg.colour,
-        policies=memory.gate.policies,
-    )
-    n_frames, refused = _integrate(reading, memory, console, perceive=perceive, is_skipping=on_fault == "skip")
-    refused += Counter(fault.kind for fault in reading.faults)
-    memory.save(out, overwrite=is_overwriting)
-    seconds = perf_counter() - started
-    console.print(_summary(memory, out, reading, n_frames=n_frames, refused=refused, seconds=seconds))
+    with progress(console) as tell:
+        built = build_memory(plan_of(cfg), tell)
+    console.print(_summary(built, seconds=perf_counter() - started))
 
 
-def read_settings(cfg: DictConfig) -> dict[str, Any]:
-    """The settings under `read` as plain values; None where nothing was given."""
-    plain = OmegaConf.to_container(cfg.read)
-    if not isinstance(plain, dict):
-        raise ValueError(f"read must hold settings, got {plain!r}")
-    return {str(name): value for name, value in plain.items()}
+def plan_of(cfg: DictConfig) -> BuildPlan:
+    """The plan in the settings of this command.
+
+    Raises:
+        ValueError: if a name is no word, or `read` holds no settings.
+        MissingMandatoryValue: naming what must be given.
+    """
+    words = {"recording": word(cfg, "recording"), "out": word(cfg, "out")}
+    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    if not isinstance(plain, dict) or not isinstance(plain["read"], dict):
+        raise ValueError(f"read must hold settings, got {cfg.read!r}")
+    return BuildPlan.of({str(name): value for name, value in plain.items()} | words)
 
 
-def _check_free(out: Path, *, is_overwriting: bool) -> None:
-    """Refuse a file that cannot be written before minutes of work, not after."""
-    if out.exists() and not (is_overwriting and out.is_file()):
-        raise OutputExistsError(f"{out} exists; choose another name or set overwrite=true")
-    if not out.parent.is_dir():
-        raise InputError(f"{out.parent} is not a folder; create it first")
+@contextmanager
+def progress(console: Console) -> Iterator[Told]:
+    """A function that shows what is done, how fast, and how long it takes yet; nothing where nobody looks."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks, started = {}, {}
+
+        def tell(part: str, done: int, total: int) -> None:
+            if part not in tasks:
+                tasks[part] = bar.add_task(part, total=total, rate="")
+                started[part] = (perf_counter(), done)
+            seconds = perf_counter() - started[part][0]
+            rate = (done - started[part][1]) / seconds if seconds > 0 else 0.0
+            bar.update(tasks[part], completed=done, total=total, rate=f"{rate:.0f} frames/s")
+
+        yield tell
 
 
-def _integrate(
-    reading: Reading, memory: Memory, console: Console, *, perceive: Perceive | None, is_skipping: bool
-) -> tuple[int, Counter[str]]:
-    """Observe every frame, after `perceive` added to it; how many were, and how many the gate refused, by fault."""
-    n_frames, refused = 0, Counter[str]()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("building", total=len(reading))
-        for frame, observations in reading.with_frames():
-            try:
-                for observation in observations:
-                    memory.observe(perceive(observation) if perceive else observation)
-            except RefusedObservation as error:
-                if not is_skipping:
-                    raise InputError(f"{frame.describe()}: {error}") from None
-                refused[error.fault] += 1
-            else:
-                n_frames += 1
-            progress.advance(bar)
-    return n_frames, refused
-
-
-def _summary(
-    memory: Memory, out: Path, reading: Reading, *, n_frames: int, refused: Counter[str], seconds: float
-) -> Table:
+def _summary(built: Built, *, seconds: float) -> Table:
+    memory, record, out = built.memory, built.record, Path(built.record.out)
     occupancy = find_occupancy(memory)
     occupied, n_free = occupancy.occupied(), len(occupancy.free())
     table = Table(title=f"built {out}", title_justify="left", show_header=False)
-    table.add_row("recording", _source(reading))
-    table.add_row("frames", f"{n_frames:,} in {seconds:.1f} s ({n_frames / seconds:.0f}/s)")
-    faults = ", ".join(f"{count} {fault}" for fault, count in sorted(refused.items()))
-    table.add_row("frames refused", faults or "none")
-    repaired = ", ".join(
-        f"{n} {fault}" for fault, n in sorted((memory.gate.counts - refused).items()) if fault in FAULTS
-    )
-    if repaired:
-        table.add_row("frames repaired", repaired)
+    table.add_row("recording", _source(built.reading))
+    table.add_row("frames", f"{record.n_frames:,} in {seconds:.1f} s ({record.n_frames / seconds:.0f}/s)")
+    table.add_row("time", _parts(record))
+    table.add_row("frames refused", _counted(record.refused) or "none")
+    if record.repaired:
+        table.add_row("frames repaired", _counted(record.repaired))
     table.add_row("views kept", f"{len(views(memory)):,}")
     table.add_row("voxels", f"{len(occupied):,} occupied, {n_free:,} free, {occupancy.resolution:g} m")
     if len(occupied):
@@ -124,10 +98,20 @@ def _summary(
     for kind, stats in memory.stats().items():
         if kind not in ("voxels", "store", "gate"):
             table.add_row(kind, ", ".join(f"{value:,.0f} {name}" for name, value in stats.items() if name != "bytes"))
-    table.add_row("hash of the map", map_hash(memory))
+    table.add_row("hash of the map", record.map_hash)
     n_bytes = sum(stats.get("bytes", 0.0) for stats in memory.stats().values())
     table.add_row("bytes", f"{out.stat().st_size:,} on disk, {int(np.ceil(n_bytes)):,} in RAM")
     return table
+
+
+def _counted(faults: dict[str, int]) -> str:
+    return ", ".join(f"{count} {fault}" for fault, count in faults.items())
+
+
+def _parts(record: BuildRecord) -> str:
+    """What took how long, the longest first."""
+    longest = sorted(record.seconds.items(), key=lambda part: -part[1])
+    return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in longest)
 
 
 def _source(reading: Reading) -> str:

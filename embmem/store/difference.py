@@ -157,7 +157,7 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 
 
 def _layers(a: Connection, b: Connection) -> tuple[LayerChange, ...]:
-    sql = "SELECT role, kind, version, params, size, checksum FROM layers"
+    sql = "SELECT role, kind, version, params, size, checksum FROM layers WHERE role IN ('base', 'latest')"
     here, there = ({(role, kind): rest for role, kind, *rest in db.execute(sql)} for db in (a, b))
     changes = []
     for role, kind in sorted(here.keys() | there.keys()):
