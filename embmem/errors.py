@@ -30,6 +30,10 @@ class FileVersionError(InputError):
     """A file was written by a newer embmem, or is not an embmem file at all."""
 
 
+class FetchError(EmbmemError):
+    """A download cannot be had: no network, no such file, cut, or not what was published; nothing of it was kept."""
+
+
 class OutputExistsError(EmbmemError):
     """The place to write to is taken; nothing was written."""
 

@@ -23,7 +23,7 @@ from embmem.errors import EmbmemError
 
 COMMANDS = (
     "eval", "train", "episodes", "record", "build", "query", "facts", "export", "house", "stats", "diff", "correct",
-    "purge", "verify", "recover", "compact", "backup", "merge", "sync", "view",
+    "purge", "verify", "recover", "compact", "backup", "merge", "sync", "view", "fetch",
 )  # fmt: skip
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
@@ -31,6 +31,7 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   embmem train    train a policy and write its weights
   embmem episodes write the episodes of a task as a Habitat file
   embmem record   walk through a procedural house and record what the camera sees
+  embmem fetch    get a small public recording to begin with
   embmem build    turn an RGB-D recording into a saved map
   embmem query    ask a saved map
   embmem facts    what is said of things: what holds, held, and was believed to hold
