@@ -48,14 +48,20 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A folder to write into, which becomes `path` when the block ends well and vanishes when it does not.
 
+    With `overwrite` its files replace those of the same names in a folder that is there, each of them whole; what else
+    lies there stays.
+
     Raises:
-        OutputExistsError: if `path` exists and is not an empty folder; nothing is touched then.
+        OutputExistsError: if `path` exists and is not an empty folder (with `overwrite`: no folder, or one of the new
+            names is taken by a folder); nothing is touched then.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputExistsError(f"{path} exists and is not an empty folder; choose another name")
+    is_there = path.is_dir() and any(path.iterdir())
+    if path.exists() and (not path.is_dir() or (is_there and not overwrite)):
+        hint = "" if overwrite or not path.is_dir() else ", or set overwrite=true to replace files of the same names"
+        raise OutputExistsError(f"{path} exists and is not an empty folder; choose another name{hint}")
     part = path.with_name(path.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -64,10 +70,25 @@ def new_folder(path: Path) -> Iterator[Path]:
         for inside in part.rglob("*"):
             sync(inside)
         sync(part)
-        part.replace(path)
+        if is_there:
+            _move_into(part, path)
+        else:
+            part.replace(path)
         sync(path.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _move_into(part: Path, path: Path) -> None:
+    """Put all files of one folder into another, in the place of those of the same names."""
+    files = sorted(file.relative_to(part) for file in part.rglob("*") if file.is_file())
+    taken = next((file for file in files if (path / file).is_dir()), None)
+    if taken is not None:
+        raise OutputExistsError(f"{path / taken} is a folder; choose another name")
+    for file in files:
+        (path / file).parent.mkdir(parents=True, exist_ok=True)
+        (part / file).replace(path / file)
+    sync(path)
 
 
 def sync(path: Path) -> None:

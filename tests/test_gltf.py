@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from embmem.cli.main import main
 from embmem.errors import InputError, OutputExistsError
+from embmem.exports.colours import to_linear, to_srgb
 from embmem.sim_envs.house import LABELS, House, build_mesh, make_house
 from embmem.sim_envs.house.export import export_house
-from embmem.sim_envs.house.gltf import id_colours, to_linear, to_srgb, write_gltf
+from embmem.sim_envs.house.gltf import id_colours, write_gltf
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,21 @@
-"""Occupied voxels as a coloured point cloud in PLY, which every 3D viewer opens."""
+"""Occupied voxels as a coloured point cloud or mesh in PLY, which every 3D viewer opens."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from embmem.exports.colours import height_colours, rgba_of
+from embmem.exports.surface import Surface
 
-def write_ply(path: Path, centres: Float[np.ndarray, "n 3"]) -> None:
-    """Write voxel centres [m], coloured by height, as a binary little-endian PLY of vertices.
+__all__ = ["height_colours", "write_ply", "write_ply_mesh"]
+
+
+def write_ply(path: Path, centres: Float[np.ndarray, "n 3"], colours: UInt8[np.ndarray, "n c"] | None = None) -> None:
+    """Write voxel centres [m] as a binary little-endian PLY of vertices, coloured by height without `colours`.
 
     Raises:
         ValueError: if there is no point: viewers refuse an empty cloud.
@@ -18,16 +24,17 @@ def write_ply(path: Path, centres: Float[np.ndarray, "n 3"]) -> None:
 
     if not len(centres):
         raise ValueError(f"the map has no occupied voxel to write to {path.name}")
-    colours = height_colours(centres[:, 2])
-    cloud = trimesh.PointCloud(centres.astype(np.float32), colors=colours)  # type: ignore[no-untyped-call]
+    rgba = height_colours(centres[:, 2]) if colours is None else rgba_of(colours)
+    cloud = trimesh.PointCloud(centres.astype(np.float32), colors=rgba)  # type: ignore[no-untyped-call]
     path.write_bytes(cloud.export(file_type="ply"))  # type: ignore[no-untyped-call]
 
 
-def height_colours(height: Float[np.ndarray, " n"]) -> UInt8[np.ndarray, "n 4"]:
-    """RGBA of heights [m], dark at the 1st and bright at the 99th percentile."""
-    import cv2
+def write_ply_mesh(path: Path, surface: Surface) -> None:
+    """Write a surface as a binary little-endian PLY of coloured vertices and triangles, in the frame of the map."""
+    import trimesh
 
-    low, high = np.percentile(height, [1, 99])
-    level = np.clip((height - low) / max(high - low, 1e-9), 0.0, 1.0) * 255
-    bgr = cv2.applyColorMap(level.astype(np.uint8).reshape(-1, 1), cv2.COLORMAP_VIRIDIS)[:, 0]
-    return np.concatenate([bgr[:, ::-1], np.full((len(height), 1), 255, np.uint8)], axis=1)
+    mesh = trimesh.Trimesh(
+        vertices=surface.vertices, faces=surface.triangles, vertex_colors=rgba_of(surface.colours), process=False
+    )
+    data: Any = mesh.export(file_type="ply")
+    path.write_bytes(data)

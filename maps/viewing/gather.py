@@ -60,7 +60,7 @@ def scene_of(
         raise ValueError(f"need room for one at least, got {max_voxels, max_things, max_views, max_nodes}")
     maps = [voxels for voxels in voxel_maps(memory) if voxels.blocks.n]
     cloud, plan, coarse = _space(maps, max_voxels, colour, (z_min, z_max))
-    trajectory, views_left = _trajectory(memory, max_views, progress)
+    trajectory, views_left = trajectory_in(memory, max_views, progress)
     things, things_left = things_of(memory.layers, max_things)
     scene = _scene_graph(memory, maps) if find_rooms else None
     rooms, things, relations = _told_by(scene, trajectory, things, max_nodes)
@@ -100,8 +100,10 @@ def _space(
     return cloud, plan, [note, coarse]
 
 
-def _trajectory(memory: Memory, most: int, progress: Progress) -> tuple[Trajectory | None, str]:
-    """(where the camera was, as the map has it now, what was left out)."""
+def trajectory_in(
+    memory: Memory, most: int, progress: Progress = lambda done, total: None
+) -> tuple[Trajectory | None, str]:
+    """(where the camera was, as the map has it now, what was left out); of recorded views, else of keyframes."""
     trajectory, note = trajectory_of(memory, most, progress)
     keyframes = _layer(memory, PoseGraph)
     if keyframes is None or not len(keyframes):

@@ -46,7 +46,7 @@ def cloud_of(maps: list[VoxelMap], most: int, colour: str) -> tuple[VoxelCloud, 
         levels = [level(voxels, depth) for voxels in alike]
         parts, edge = [each.centres[each.n_occupied > 0] for each in levels], levels[0].edge
         n_cubes = sum(map(len, parts))
-    colours = [_colours(voxels, part, colour) for voxels, part in zip(alike, parts, strict=True)]
+    colours = [colours_of(voxels, part, colour) for voxels, part in zip(alike, parts, strict=True)]
     cloud = VoxelCloud(np.concatenate(parts), float(edge), np.concatenate(colours), n)
     told = f"{n_cubes:,} cubes of {edge:g} m stand for {n:,} occupied voxels." if n_cubes < n else ""
     if len(alike) < len(maps):
@@ -110,7 +110,12 @@ def _heights(
     return height
 
 
-def _colours(voxels: VoxelMap, centres: Float[np.ndarray, "n 3"], colour: str) -> UInt8[np.ndarray, "n 3"]:
+def colours_of(voxels: VoxelMap, centres: Float[np.ndarray, "n 3"], colour: str) -> UInt8[np.ndarray, "n 3"]:
+    """What to paint the voxels with these centres [m]; `colour` as in `cloud_of`.
+
+    Raises:
+        ValueError: if the map keeps nothing of that kind.
+    """
     if colour not in COLOURS:
         raise ValueError(f"colour must be one of {', '.join(COLOURS)}, got {colour!r}")
     kept = () if voxels.payload is None else voxels.payload.channels

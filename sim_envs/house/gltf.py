@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from embmem.errors import OutputExistsError
+from embmem.exports.colours import to_linear, to_srgb
+from embmem.exports.gltf import make_matt
 from embmem.sim_envs.house.categories import LABELS, STRUCTURE
 from embmem.sim_envs.house.house import House
 from embmem.sim_envs.house.mesh import Mesh, build_mesh
@@ -20,16 +22,6 @@ from embmem.sim_envs.house.mesh import Mesh, build_mesh
 HEADER = "HM3D Semantic Annotations"
 _BASE = 64  # colours a channel
 _SCRAMBLE = 100_003  # odd, hence a bijection modulo 64^3: neighbouring ids get colours that look different
-
-
-def to_srgb(linear: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """sRGB values in [0, 1] of linear light (IEC 61966-2-1)."""
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.power(linear, 1 / 2.4) - 0.055)
-
-
-def to_linear(srgb: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Linear light of sRGB values in [0, 1] (IEC 61966-2-1)."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, np.power((srgb + 0.055) / 1.055, 2.4))
 
 
 def id_colours(ids: Int[np.ndarray, " n"]) -> tuple[UInt8[np.ndarray, "n 3"], UInt8[np.ndarray, "n 3"]]:
@@ -117,7 +109,7 @@ def _glb(mesh: Mesh, colour: UInt8[np.ndarray, "t 3"]) -> bytes:
         name = _part_name(mesh, i)
         scene.add_geometry(piece, node_name=name, geom_name=name)
     export: Any = trimesh.exchange.gltf.export_glb  # without annotations
-    glb: bytes = export(scene, include_normals=False, tree_postprocessor=_make_matt)
+    glb: bytes = export(scene, include_normals=False, tree_postprocessor=make_matt)
     return glb
 
 
@@ -128,12 +120,3 @@ def _part_name(mesh: Mesh, index: int) -> str:
         return f"{label}_{instance}".replace(" ", "_")
     room = int(mesh.part_room[index])
     return f"room_{room}" if room >= 0 else f"door_{index}"
-
-
-def _make_matt(tree: dict[str, Any]) -> None:
-    """Give all primitives one rough material: without one, viewers must draw polished metal (glTF 2.0, 3.9.2)."""
-    matt = {"name": "matt", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}}
-    tree["materials"] = [matt]
-    for mesh in tree["meshes"]:
-        for primitive in mesh["primitives"]:
-            primitive["material"] = 0
