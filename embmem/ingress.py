@@ -48,7 +48,7 @@ class IngressGate:
                 raise ValueError(f"no policy {policy!r} for fault {fault!r}; there are {known}")
         if not self.depth_max > 0:
             raise ValueError(f"depth_max must be > 0, got {self.depth_max}")
-        self._last_stamp = -np.inf
+        self.last_stamp = -np.inf  # [s] of the newest observation admitted
 
     def admit(self, observation: Observation) -> Observation:
         """The observation as the layers may see it.
@@ -144,7 +144,7 @@ class IngressGate:
     def _check_clock(self, stamp: float) -> None:
         if not np.isfinite(stamp):
             self._fault("stamp_not_finite", f"stamp is {stamp}")
-        if stamp < self._last_stamp:
-            self._fault("clock_backwards", f"stamp {stamp} after {self._last_stamp}")
+        if stamp < self.last_stamp:
+            self._fault("clock_backwards", f"stamp {stamp} after {self.last_stamp}")
             self.session += 1
-        self._last_stamp = stamp
+        self.last_stamp = stamp

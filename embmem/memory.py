@@ -49,7 +49,7 @@ class Memory:
         self.gate = IngressGate() if gate is None else gate
         self._view_distance = view_distance
         self._view_angle = view_angle
-        self._last_view: np.ndarray | None = None
+        self.last_view: np.ndarray | None = None  # (4, 4) T_map_camera of the newest view record
 
     def layer(self, kind: type[L]) -> L:
         """The layer of that class.
@@ -178,10 +178,10 @@ class Memory:
         """Write what is in sight, if the last view was another one."""
         if self._is_new_view(observation.T_map_camera):
             self.store.write(replace(_view(observation, self.gate.session), links=links))
-            self._last_view = observation.T_map_camera
+            self.last_view = observation.T_map_camera
 
     def _is_new_view(self, T_map_camera: np.ndarray) -> bool:
-        last = self._last_view
+        last = self.last_view
         if last is None or np.linalg.norm(T_map_camera[:3, 3] - last[:3, 3]) >= self._view_distance:
             return True
         return rotation_angle(T_map_camera[:3, :3].T @ last[:3, :3]) >= self._view_angle

@@ -85,6 +85,8 @@ def _summary(built: Built, *, seconds: float) -> Table:
     table = Table(title=f"built {out}", title_justify="left", show_header=False)
     table.add_row("recording", _source(built.reading))
     table.add_row("frames", f"{record.n_frames:,} in {seconds:.1f} s ({record.n_frames / seconds:.0f}/s)")
+    if built.resumed_at:
+        table.add_row("gone on", f"from frame {built.resumed_at:,}, where an earlier build was stopped")
     table.add_row("time", _parts(record))
     table.add_row("frames refused", _counted(record.refused) or "none")
     if record.repaired:

@@ -103,9 +103,23 @@ class Reading:
 
     def with_frames(self) -> Iterator[tuple[RawFrame, list[Observation]]]:
         """Each frame with its observations: one, or one a face of a point cloud."""
-        for number, frame in enumerate(self.frames()):
+        for _, frame, observations in self.numbered():
+            yield frame, observations
+
+    def numbered(
+        self, start: int = 0, keep: Callable[[np.ndarray], bool] | None = None
+    ) -> Iterator[tuple[int, RawFrame, list[Observation]]]:
+        """Frames with their numbers from `start` on; those before cost no decoding, nor do those not to be kept.
+
+        Args:
+            start: number of the first frame.
+            keep: asked for the pose in the map of every frame that has one, in their order.
+        """
+        for number, frame in enumerate(islice(self.frames(), start, None), start):
             try:
-                yield frame, self.observer.observe(frame, self.T_map_world @ self._pose_at(frame))
+                T_map_camera = self.T_map_world @ self._pose_at(frame)
+                if keep is None or keep(T_map_camera):
+                    yield number, frame, self.observer.observe(frame, T_map_camera)
             except InputError as error:
                 self._note(number, error, frame)
 

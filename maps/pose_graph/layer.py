@@ -321,6 +321,22 @@ class PoseGraph:
             graph._last = (float(last[0]), pose_from(np.vstack([last[1:].reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])))
         return graph
 
+    def unsaved(self) -> dict[str, np.ndarray]:
+        """Where the search for loops has got to: a build that is taken up again needs it, a memory file does not."""
+        return {"searched": np.array([self._n_searched], dtype=np.int64), **loop_arrays(self._pending)}
+
+    def resume(self, arrays: dict[str, np.ndarray]) -> None:
+        """Search on from there.
+
+        Raises:
+            InputError: if it is not of this graph.
+        """
+        state = LayerState(self.kind, self.version, {}, arrays)
+        searched = int(checked_array(state, "searched", np.int64, (1,))[0])
+        if not self._n_closed <= searched <= len(self.keyframes):
+            raise InputError(f"{searched} of {len(self.keyframes)} keyframes of layer {self.kind!r} are searched")
+        self._pending, self._n_searched = loops_from(state, len(self.keyframes)), searched
+
     def _is_new(self, stamp: float, T: np.ndarray) -> bool:
         if not self.keyframes:
             return True
