@@ -16,6 +16,7 @@ from embmem.recordings.redwood import is_redwood, open_redwood
 from embmem.recordings.replica import is_replica, open_replica
 from embmem.recordings.rgbd_folder import is_rgbd_folder, open_rgbd_folder
 from embmem.recordings.rosbag import is_rosbag, open_rosbag
+from embmem.recordings.rtabmap import is_rtabmap, open_rtabmap
 from embmem.recordings.scannet import is_scannet, open_scannet
 from embmem.recordings.tum import is_tum, open_tum
 
@@ -30,10 +31,12 @@ _READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Recording]], ...]
     (is_beside, open_beside),
     (is_rosbag, open_rosbag),
     (is_octomap_graph, open_octomap_graph),
+    (is_rtabmap, open_rtabmap),
 )
 FORMATS = (
     "ROS 2 bags (a folder, *.mcap, *.db3), folders of RGB-D frames (7-Scenes, 3DMatch, TUM, ScanNet, Replica,\n"
-    "Redwood), images with a TUM or KITTI trajectory beside them, LeRobotDataset v3, OctoMap's *.graph"
+    "Redwood), images with a TUM or KITTI trajectory beside them, LeRobotDataset v3, OctoMap's *.graph,\n"
+    "databases of RTAB-Map (*.db)"
 )
 
 
