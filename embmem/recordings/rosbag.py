@@ -10,14 +10,17 @@ import json
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from embmem.errors import EmbmemError, InputError, import_extra
+from embmem.recordings.mcap_recovery import RecoveredMcap, unpack_chunk
 from embmem.recordings.raw import RawData, RawMessage, Sample
 from embmem.recordings.recording import Recording, Stream
+from embmem.recordings.sqlite_recovery import RecoveredSqlite, has_log
 from embmem.ros import messages, vision
 from embmem.ros.images import compressed_image_of, image_of
 
@@ -58,6 +61,7 @@ class _Bag:
 
     path: Path
     files: tuple[Path, ...]
+    recovered: dict[Path, RecoveredMcap | RecoveredSqlite] = field(default_factory=dict)  # of files that were cut
 
     @contextmanager
     def open(self) -> Iterator[list[Any]]:
@@ -66,10 +70,13 @@ class _Bag:
         Raises:
             InputError: if a file is missing, cut or damaged.
         """
-        rosbag2 = import_extra("rosbags.rosbag2", "ros")
+        rosbag2 = _rosbag2()
         with ExitStack() as stack:
             try:
-                yield [stack.enter_context(rosbag2.Reader(file)) for file in self.files]
+                yield [
+                    stack.enter_context(copy(self.recovered[file]) if file in self.recovered else rosbag2.Reader(file))
+                    for file in self.files
+                ]
             except (EmbmemError, GeneratorExit):
                 raise
             except Exception as error:  # rosbags raises what its parsers raise: struct, Unicode, YAML, SQLite, zstd ...
@@ -77,10 +84,16 @@ class _Bag:
 
 
 def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    if "end magic" in text or "Truncated" in text:
-        return f"{text} The file was cut while it was written; `mcap recover` saves what can be saved"
-    return text
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@cache
+def _rosbag2() -> Any:
+    """rosbags' reader, whose chunks unpack to no more than they say: it would check when all is in RAM."""
+    storage = import_extra("rosbags.rosbag2.storage_mcap", "ros")
+    for name in ("lz4", "zstd"):
+        storage.DECOMPRESSORS[name] = partial(unpack_chunk, name)
+    return import_extra("rosbags.rosbag2", "ros")
 
 
 @cache
@@ -95,8 +108,9 @@ def _typestore() -> Any:
 def is_rosbag(path: Path) -> bool:
     """Whether it is a file of a bag or a folder with one."""
     if path.is_dir():
-        return any(file.name == "metadata.yaml" or file.suffix in SUFFIXES for file in path.iterdir())
-    return path.suffix in SUFFIXES
+        names = (".bag", *SUFFIXES)
+        return any(file.name == "metadata.yaml" or file.suffix in names for file in path.iterdir())
+    return path.suffix in (".bag", *SUFFIXES)
 
 
 def open_rosbag(path: Path) -> Recording:
@@ -106,8 +120,15 @@ def open_rosbag(path: Path) -> Recording:
         InputError: if it is missing, cut, damaged or holds no message.
         MissingExtraError: without rosbags.
     """
-    bag, notes = _find_files(path), []
-    streams, silent = _streams(bag)
+    bag = _find_files(path)
+    notes: list[str] = []
+    try:
+        if any(has_log(file) for file in (path.iterdir() if path.is_dir() else bag.files)):
+            raise InputError(f"{path}: its recorder did not finish")
+        streams, silent = _streams(bag)
+    except InputError as error:
+        bag, notes = _recovered(bag, error)
+        streams, silent = _streams(bag)
     if silent and bag.files == (path,):
         bag = _Bag(path, _storage_files(path))
         streams, still_silent = _streams(bag)
@@ -143,6 +164,11 @@ def _labels(bag: _Bag, streams: tuple[Stream, ...]) -> tuple[str, ...]:
 
 
 def _find_files(path: Path) -> _Bag:
+    if path.suffix == ".bag" or (path.is_dir() and _is_ros1(path)):
+        raise InputError(
+            f"{path}: a bag of ROS 1; convert it first: pip install rosbags, "
+            f"then rosbags-convert --src {path.name} --dst {path.stem}_ros2"
+        )
     if path.is_file() and path.suffix in SUFFIXES:
         return _Bag(path, (path,))
     if not path.is_dir():
@@ -150,11 +176,48 @@ def _find_files(path: Path) -> _Bag:
     return _Bag(path, (path,) if (path / "metadata.yaml").is_file() else _storage_files(path))
 
 
+def _recovered(bag: _Bag, error: InputError) -> tuple[_Bag, list[str]]:
+    """The files of a bag of which one or more are cut, each as far as it is whole, and what is to be said of that.
+
+    Raises:
+        InputError: `error`, if nothing can be saved.
+    """
+    try:
+        files = _storage_files(bag.path) if bag.path.is_dir() else bag.files
+    except InputError:
+        raise error from None
+    recovered: dict[Path, RecoveredMcap | RecoveredSqlite] = {}
+    notes = [f"{error}; read as far as it is whole"]
+    for file in files:
+        try:
+            if has_log(file):
+                raise InputError(f"{file}: its recorder did not finish")
+            with _Bag(file, (file,)).open():
+                continue
+        except InputError:
+            reader = RecoveredMcap(file) if file.suffix == ".mcap" else RecoveredSqlite(file)
+        try:
+            with reader:
+                notes.append(reader.describe())
+        except InputError:
+            raise error from None
+        recovered[file] = reader
+    if recovered and not any(connection.msgcount for r in recovered.values() for connection in r.connections):
+        raise error
+    return _Bag(bag.path, files, recovered), notes
+
+
 def _storage_files(path: Path) -> tuple[Path, ...]:
     files = sorted((f for f in path.iterdir() if f.suffix in SUFFIXES), key=lambda f: (len(f.name), f.name))
     if not files:
         raise InputError(f"{path}: neither metadata.yaml nor a file {' or '.join(SUFFIXES)} in this folder")
     return tuple(files)
+
+
+def _is_ros1(path: Path) -> bool:
+    """Whether a folder holds bags of ROS 1 and none of ROS 2."""
+    names = [file for file in path.iterdir() if file.suffix in (".bag", *SUFFIXES) or file.name == "metadata.yaml"]
+    return bool(names) and all(file.suffix == ".bag" for file in names)
 
 
 def _is_sqlite(path: Path) -> bool:
