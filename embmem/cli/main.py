@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import partial
+from keyword import iskeyword
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +24,8 @@ from embmem.errors import EmbmemError
 
 COMMANDS = (
     "eval", "train", "episodes", "record", "build", "query", "facts", "export", "house", "stats", "diff", "correct",
-    "purge", "verify", "recover", "compact", "backup", "merge", "sync", "view", "fetch",
+    "purge", "verify", "recover", "compact", "backup", "merge", "sync", "view", "fetch", "import",
+    "report",
 )  # fmt: skip
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
@@ -33,9 +35,11 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   embmem record   walk through a procedural house and record what the camera sees
   embmem fetch    get a small public recording to begin with
   embmem build    turn an RGB-D recording into a saved map
+  embmem report   the page about a build, once more
   embmem query    ask a saved map
   embmem facts    what is said of things: what holds, held, and was believed to hold
-  embmem export   write a saved map as PLY, map_server grid and picture
+  embmem export   write a saved map as PLY, glTF, OctoMap tree, grid for Nav2, trajectory, scene graph, ...
+  embmem import   make a memory of a map of Nav2, OctoMap, Spark-DSG or RTAB-Map
   embmem view     look at a memory in a browser or in Rerun
   embmem house    write a procedural house as glTF with its semantic table
   embmem stats    show what a memory holds
@@ -84,7 +88,8 @@ def _main(argv: list[str] | None) -> int:
         return _complain(f"there is no command {command!r}, only {', '.join(COMMANDS)}", USAGE_ERROR)
     level = logging.INFO if flags & {"-v", "--verbose"} else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    module = importlib.import_module(f"embmem.cli.{command}")
+    # `import` is a word of Python's own.
+    module = importlib.import_module(f"embmem.cli.{command}_" if iskeyword(command) else f"embmem.cli.{command}")
     if flags & {"-h", "--help"}:
         return _help(command, module)
     return _run(command, module, words[1:], is_traceback_wanted="--traceback" in flags)
