@@ -16,6 +16,7 @@ from rich.table import Table
 from embmem.building.build import Built, Told, build_memory
 from embmem.building.plan import BuildPlan
 from embmem.building.record import BuildRecord
+from embmem.cli.report import free_page, report_build
 from embmem.cli.settings import word
 from embmem.occupancy import find_occupancy, views
 from embmem.recordings.opening import FORMATS
@@ -31,6 +32,7 @@ HELP = f"""embmem build: turn a recording into a saved map
 
 It reads {FORMATS}. What it cannot know or gets wrong is said with read.*; `embmem doctor` finds
 out what that should be. Files are checked before the first frame is used; the map is written whole or not at all.
+A page about it is written beside it: plan, pictures, drift, timings, what the doctor finds (report=false: none).
 """
 
 
@@ -39,8 +41,11 @@ def run(cfg: DictConfig) -> None:
     started = perf_counter()
     console = Console()
     with progress(console) as tell:
+        page = free_page(cfg)
         built = build_memory(plan_of(cfg), tell)
     console.print(_summary(built, seconds=perf_counter() - started))
+    if page is not None:
+        report_build(cfg, built, page)
 
 
 def plan_of(cfg: DictConfig) -> BuildPlan:

@@ -47,7 +47,7 @@ def write_page(path: Path, scene: Scene, *, overwrite: bool = False) -> None:
     script, style = f"{texts['plan.js']}\n{texts['page.js']}", texts["page.css"]
     left_out = list(scene.left_out)
     page = environment.get_template("page.html").render(
-        title=_clean(scene.title) or "memory",
+        title=clean(scene.title) or "memory",
         # Our own files, and data in which no character can end its element.
         data=Markup(_inert(page_data(scene, left_out))),
         script=Markup(script),
@@ -125,24 +125,24 @@ def _thing(thing: Thing) -> dict[str, Any]:
     box = None if thing.box is None else _rounded(np.asarray(thing.box)[:, :2].ravel())
     moves = None if thing.moves is None else [[float(t), *_rounded(where)] for t, *where in thing.moves]
     return {
-        "name": _clean(thing.name) or "unnamed",
+        "name": clean(thing.name) or "unnamed",
         "at": _rounded(thing.position),
         "box": box,
         "sure": round(float(thing.confidence), 3),
         "first": _number(thing.first_seen),
         "last": _number(thing.last_seen),
-        "why": _clean(thing.why),
-        "layer": _clean(thing.layer),
-        "room": _clean(thing.room),
-        "facts": [_clean(fact) for fact in thing.facts[:MAX_FACTS]],
-        "held": [[_clean(text), _number(start), _number(end)] for text, start, end in thing.held[:MAX_FACTS]],
+        "why": clean(thing.why),
+        "layer": clean(thing.layer),
+        "room": clean(thing.room),
+        "facts": [clean(fact) for fact in thing.facts[:MAX_FACTS]],
+        "held": [[clean(text), _number(start), _number(end)] for text, start, end in thing.held[:MAX_FACTS]],
         "moves": moves,
     }
 
 
 def _room(room: Room) -> dict[str, Any]:
     rings = [_rounded(np.asarray(ring).ravel()) for ring in room.outlines]
-    return {"name": _clean(room.name), "rings": rings, "at": _rounded(room.centre), "since": _number(room.stamp)}
+    return {"name": clean(room.name), "rings": rings, "at": _rounded(room.centre), "since": _number(room.stamp)}
 
 
 def _graph(graph: Graph, left_out: list[str]) -> dict[str, Any]:
@@ -156,19 +156,19 @@ def _graph(graph: Graph, left_out: list[str]) -> dict[str, Any]:
         )
     kinds = list(dict.fromkeys(graph.edge_kinds[i] for i in kept))
     return {
-        "name": _clean(graph.name),
-        "title": _clean(graph.title),
-        "labels": [_clean(label) for label in graph.labels[:n]],
+        "name": clean(graph.name),
+        "title": clean(graph.title),
+        "labels": [clean(label) for label in graph.labels[:n]],
         "x": _rounded(graph.positions[:n, 0]),
         "y": _rounded(graph.positions[:n, 1]),
         "since": [_number(stamp) for stamp in graph.stamps[:n]],
-        "kinds": [_clean(kind) for kind in kinds],
+        "kinds": [clean(kind) for kind in kinds],
         "edges": [[*graph.edges[i].tolist(), kinds.index(graph.edge_kinds[i])] for i in kept],
         "isShown": graph.is_shown,
     }
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """A text of bearable length that can be encoded: control characters and halves of pairs become a mark."""
     cut = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
     encodable = cut.encode("utf-8", "replace").decode()

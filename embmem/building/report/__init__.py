@@ -1,0 +1,1 @@
+"""What became of a recording, as one page to look at."""
