@@ -23,8 +23,8 @@ from embmem.cli.words import as_overrides
 from embmem.errors import EmbmemError
 
 COMMANDS = (
-    "eval", "train", "episodes", "record", "build", "query", "facts", "export", "house", "stats", "diff", "correct",
-    "purge", "verify", "recover", "compact", "backup", "merge", "sync", "view", "fetch", "import",
+    "eval", "train", "episodes", "record", "doctor", "build", "query", "facts", "export", "house", "stats", "diff",
+    "correct", "purge", "verify", "recover", "compact", "backup", "merge", "sync", "view", "fetch", "import",
     "report",
 )  # fmt: skip
 ABOUT = """embmem: spatial memory for robots and simulated agents
@@ -34,6 +34,7 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   embmem episodes write the episodes of a task as a Habitat file
   embmem record   walk through a procedural house and record what the camera sees
   embmem fetch    get a small public recording to begin with
+  embmem doctor   say what is in a recording, what is missing and what is wrong with it
   embmem build    turn an RGB-D recording into a saved map
   embmem report   the page about a build, once more
   embmem query    ask a saved map
@@ -63,7 +64,7 @@ PIPE_CLOSED = 128 + 13  # what a shell shows of a program that SIGPIPE ended
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 the world said no, 2 the call was wrong."""
+    """Run one command; returns the exit status: 0 done, 1 the world said no, 2 the call was wrong, more by command."""
     try:
         status = _main(argv)
         sys.stdout.flush()
@@ -105,7 +106,7 @@ def _run(command: str, module: ModuleType, words: list[str], *, is_traceback_wan
             raise
         return _complain(f"{_one_line(error)} (see: embmem {command} --help)", USAGE_ERROR)
     try:
-        module.run(config)
+        status = module.run(config)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except BrokenPipeError:
@@ -115,7 +116,7 @@ def _run(command: str, module: ModuleType, words: list[str], *, is_traceback_wan
             raise
         usage = f" (see: embmem {command} --help)" if isinstance(error, MissingMandatoryValue) else ""
         return _complain(_one_line(error) + usage, 1)
-    return 0
+    return status if isinstance(status, int) else 0  # a command that says nothing is done
 
 
 def _positional(command: str, module: ModuleType) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ class Finding:
     severity: str  # one of SEVERITIES
     stream: str  # where it shows; empty: the recording as a whole
     message: str  # a sentence: what is wrong, and what to do
-    evidence: dict[str, Number] = field(default_factory=dict)
-    fix: dict[str, Setting] = field(default_factory=dict)  # settings under `read.`; empty where none mends it
+    evidence: Mapping[str, Number] = field(default_factory=dict)
+    fix: Mapping[str, Setting] = field(default_factory=dict)  # settings under `read.`; empty where none mends it
 
     def __post_init__(self) -> None:
         if self.severity not in SEVERITIES:

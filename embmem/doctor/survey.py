@@ -33,6 +33,7 @@ class Track:
     faults: dict[str, list[str]]  # by fault: messages
     poses: list[RawPose]  # of streams of poses
     pose_stamps: np.ndarray  # (n,) int64 [ns] of `poses`
+    pose_received: np.ndarray  # (n,) float64 [s]
     cameras: list[RawCamera]
 
 
@@ -74,7 +75,7 @@ class _Recorder:
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.faults: dict[str, list[str]] = {}
         self.poses: list[RawPose] = []
-        self.pose_stamps = array("q")
+        self.pose_stamps, self.pose_received = array("q"), array("d")
         self.cameras: list[RawCamera] = []
 
     def add(self, sample: Sample, links: dict[str, Links]) -> None:
@@ -100,6 +101,7 @@ class _Recorder:
         if isinstance(data, RawPose):
             self.poses.append(data)
             self.pose_stamps.append(stamp)
+            self.pose_received.append(sample.received)
         elif isinstance(data, RawCamera):
             self.cameras.append(data)
         elif isinstance(data, RawTransforms):
@@ -111,12 +113,13 @@ class _Recorder:
                     link.stamps.append(at)
                 self.poses.append(pose)
                 self.pose_stamps.append(at)
+                self.pose_received.append(sample.received)
 
     def track(self) -> Track:
         return Track(
             self.stream, np.array(self.stamps, dtype=np.int64), np.array(self.received, dtype=np.float64),
             self.n_bad_stamps, self.frames, self.sizes, self.faults, self.poses,
-            np.array(self.pose_stamps, dtype=np.int64), self.cameras,
+            np.array(self.pose_stamps, dtype=np.int64), np.array(self.pose_received, dtype=np.float64), self.cameras,
         )  # fmt: skip
 
 
@@ -140,6 +143,7 @@ def period(stamps: np.ndarray) -> float | None:
 
 
 def _content(track: Track, links: dict[str, Links]) -> Content:
+    stamps = track.pose_stamps if track.stream.kind in ("tf", "tf_static") else track.stamps
     step = period(track.stamps)
     frames = ", ".join(sorted(name for name in track.frames if name)[:3])
     if track.stream.kind in ("tf", "tf_static"):
@@ -154,8 +158,8 @@ def _content(track: Track, links: dict[str, Links]) -> Content:
         type=track.stream.type,
         n_samples=track.stream.n_samples,
         rate=1.0 / step if step else None,
-        first=float(track.stamps.min()) / NANOSECONDS if len(track.stamps) else None,
-        last=float(track.stamps.max()) / NANOSECONDS if len(track.stamps) else None,
+        first=float(stamps.min()) / NANOSECONDS if len(stamps) else None,
+        last=float(stamps.max()) / NANOSECONDS if len(stamps) else None,
         frame=frames,
         detail=sizes or track.stream.detail,
     )

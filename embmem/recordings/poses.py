@@ -100,7 +100,8 @@ class Poses:
             raise InputError(
                 f"{self._recording.path}: no stream {named!r} for read.pose, only {_names(streams)} and tf"
             )
-        if named is None and self._recording.is_grouped and streams:
+        # poses that come with the frames are looked up by stamp only if the stamps are to be shifted
+        if named is None and self._recording.is_grouped and streams and not self._conventions.time_offset:
             self.is_grouped = True
             return _WORLD, "a pose with each frame"
         if named in (None, TF):

@@ -1,0 +1,141 @@
+"""`embmem doctor`: what is in a recording, what is missing, what is wrong, and the setting that mends it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from embmem.cli.settings import word
+from embmem.doctor.examine import examine
+from embmem.doctor.finding import Content, Diagnosis, Finding
+from embmem.doctor.fix import write_fix
+from embmem.output import write_atomic
+from embmem.recordings.opening import FORMATS
+
+POSITIONAL = ("recording",)
+STATUS = {None: 0, "note": 0, "warning": 3, "error": 4}
+HELP = f"""embmem doctor: what is in a recording, what is missing, what is wrong
+
+  embmem doctor bag                              streams, rates, frames; findings with their numbers and the flag
+  embmem doctor bag read.camera_axes=body        again, with a flag that was proposed
+  embmem doctor bag fix=read.yaml                save the proposed flags; see below
+  embmem doctor bag fix=mended.mcap              write a corrected recording (*.mcap or a folder); the input stays
+  embmem doctor bag json=bag.json                all of it as JSON
+
+It reads {FORMATS}.
+
+How it knows: depth of one frame is seen from another by the recorded poses. Where units, axes, order, direction,
+clocks and intrinsics are right, surfaces coincide; what else would make them coincide is what is wrong. Nothing is
+guessed from names. Stamps, poses and images are looked at by themselves, too. docs/doctor.md lists every finding.
+
+  error     a map built as it stands would be wrong, or cannot be built
+  warning   parts of the recording are unusable or doubtful
+  note      good to know
+Exit status: 0 nothing wrong, 3 warnings, 4 errors, 1 it cannot be read at all, 2 the call was wrong.
+"""
+_COLORS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+def run(cfg: DictConfig) -> int:
+    """Examine, show, write what was asked for; the exit status."""
+    console = Console()
+    path = word(cfg, "recording")
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("looking", total=None)
+        diagnosis = examine(
+            path,
+            _settings(cfg),
+            on_progress=lambda what, done, n: progress.update(bar, description=what, completed=done, total=n),
+        )
+    show(diagnosis, console)
+    if cfg.json is not None:
+        write_atomic(Path(word(cfg, "json")), json.dumps(diagnosis.to_json(), indent=1).encode())
+    if cfg.fix is not None:
+        console.print(write_fix(diagnosis, None if cfg.fix is True else word(cfg, "fix")), highlight=False)
+    return STATUS[diagnosis.worst]
+
+
+def _settings(cfg: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(cfg.read)
+    if not isinstance(plain, dict):
+        raise ValueError(f"read must hold settings, got {plain!r}")
+    return {str(name): value for name, value in plain.items()}
+
+
+def show(diagnosis: Diagnosis, console: Console) -> None:
+    """The diagnosis as tables."""
+    console.print(_contents(diagnosis))
+    if diagnosis.findings:
+        console.print(_findings(diagnosis.findings))
+    numbers = {severity: sum(f.severity == severity for f in diagnosis.findings) for severity in _COLORS}
+    said = ", ".join(f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in numbers.items() if n)
+    if not (numbers["error"] or numbers["warning"]):
+        console.print(f"[bold green]nothing wrong[/]{f' ({said})' if said else ''}", highlight=False)
+    else:
+        console.print(f"[bold]{said}[/]", highlight=False)
+    console.print(_next(diagnosis), highlight=False, soft_wrap=True, markup=False)
+
+
+def _next(diagnosis: Diagnosis) -> str:
+    """What to type now."""
+    errors = [f for f in diagnosis.findings if f.severity == "error" and not f.fix]
+    if errors:
+        return f"no flag mends {', '.join(sorted({f.kind for f in errors}))}"
+    flags = Finding("all", "note", "", "", fix=diagnosis.fix).flags
+    needs_skip = any(f.severity == "warning" and "on_fault=skip" in f.message for f in diagnosis.findings)
+    return " ".join(
+        filter(None, (f"next: embmem build {diagnosis.recording} out=map.embmem", flags, "on_fault=skip" * needs_skip))
+    )
+
+
+def _contents(diagnosis: Diagnosis) -> Table:
+    table = Table(title=f"{diagnosis.recording}: {diagnosis.format}", title_justify="left")
+    for name in ("stream", "what"):
+        table.add_column(name, overflow="fold")
+    for name in ("samples", "per s", "from [s]", "for [s]"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("frame", overflow="fold")
+    table.add_column("size, encoding", overflow="fold")
+    moving = [c for c in diagnosis.contents if c.kind != "tf_static" and c.first is not None]
+    start = min((c.first for c in moving if c.first is not None), default=0.0)
+    for content in diagnosis.contents:
+        table.add_row(*map(escape, _row(content, start)))
+    return table
+
+
+def _row(content: Content, start: float) -> tuple[str, ...]:
+    has_time = content.first is not None and content.last is not None and content.kind != "tf_static"
+    return (
+        content.stream,
+        content.kind,
+        f"{content.n_samples:,}",
+        f"{content.rate:.3g}" if content.rate else "",
+        f"{(content.first or 0.0) - start:.2f}" if has_time else "",
+        f"{(content.last or 0.0) - (content.first or 0.0):.2f}" if has_time else "",
+        content.frame,
+        content.detail,
+    )
+
+
+def _findings(findings: tuple[Finding, ...]) -> Table:
+    table = Table(title="findings", title_justify="left", show_lines=True)
+    table.add_column("severity", no_wrap=True)
+    for name in ("what", "where", "why, and the setting that mends it"):
+        table.add_column(name, overflow="fold")
+    for f in findings:
+        shown = ", ".join(f"{name} {_number(value)}" for name, value in f.evidence.items() if name != "streams")
+        text = escape(f.message) + (f"\n[dim]{escape(shown)}[/]" if shown else "")
+        text += f"\n[bold]{escape(f.flags)}[/]" if f.fix else ""
+        table.add_row(f"[{_COLORS[f.severity]}]{f.severity}[/]", f.kind, escape(f.stream), text)
+    return table
+
+
+def _number(value: float | int | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
