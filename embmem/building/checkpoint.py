@@ -6,23 +6,31 @@ ends. What is in it decides nothing about the map: a build that never stopped gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from embmem.building.clock import Clock
+from embmem.building.track import Track
 from embmem.building.work import Work
 from embmem.errors import InputError
+from embmem.memory import Memory
 from embmem.memory_file import read_memory_file, write_memory_file
-from embmem.protocols import LayerState
-from embmem.recordings.reading import Reading
+from embmem.protocols import Layer, LayerState
+from embmem.recordings.recording import Recording
 from embmem.store import RecordStore
 from embmem.store.snapshots import list_snapshots, read_state, write_layers
 
 ROLE = "building"
 VERSION = 1
+REMEDY = "say fresh=true to begin anew"
+State = tuple[dict[str, Any], dict[str, np.ndarray]]
+T = TypeVar("T")
 _SHARE = 0.05  # of the time, at most, is spent on writing checkpoints
 
 
@@ -42,85 +50,122 @@ class Checkpoints:
         self._settings, self._seconds = dict(settings), seconds
         self._at, self._took = monotonic(), 0.0
 
-    def resume(self, work: Work) -> bool:
-        """Go on where a build of the same recording with the same settings was killed; whether there is one.
+    def load(self, recording: Recording, layer_types: Sequence[type[Any]]) -> Saved | None:
+        """Where a build of the same recording with the same settings was killed; None if there is no such build.
 
         Raises:
             InputError: if what is there is of something else, or damaged; says of what.
         """
         if not self.path.exists():
-            return False
-        store, layers = read_memory_file(self.path, [type(layer) for layer in work.memory.layers])
+            return None
+        store, layers = read_memory_file(self.path, layer_types)
         with store.reading() as db:
             state = next((read_state(str(self.path), db, s) for s in list_snapshots(db, ROLE)), None)
         if state is None or state.version != VERSION:
-            raise InputError(f"{self.path} is no unfinished build of this version of embmem; {self._remedy()}")
-        self._check(state.params, work.reading)
-        work.memory.layers, work.memory.store = layers, store
-        try:
-            work.resume(state.params["work"], state.arrays)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(f"{self.path} is damaged: {error}; {self._remedy()}") from error
-        return True
+            raise InputError(f"{self.path} is no unfinished build of this version of embmem; {REMEDY}")
+        there, settings = state.params.get("recording"), state.params.get("settings")
+        if not isinstance(there, dict) or not isinstance(settings, dict):
+            raise InputError(f"{self.path} is damaged; {REMEDY}")
+        self._check_source(there, source_of(recording))
+        self._check_settings(settings)
+        return Saved(self.path, layers, store, state.params, state.arrays)
 
-    def write_if_due(self, work: Work) -> None:
+    def write_if_due(self, memory: Memory, recording: Recording, state: Callable[[], State], clock: Clock) -> None:
         """Write down where the build is, if that was not done for long enough."""
         if self._seconds is None or monotonic() - self._at < max(self._seconds, self._took / _SHARE):
             return
-        store = work.memory.store
+        store = memory.store
         if not isinstance(store, RecordStore) or store.path is not None:
             return  # it lives in a place of its own
         started = monotonic()
-        with work.clock.part("checkpoint"):
-            self._write(work, store)
+        with clock.part("checkpoint"):
+            params, arrays = state()
+            params = {**params, "settings": self._settings, "recording": source_of(recording)}
+            with store.changing() as db:
+                write_layers(db, [LayerState(ROLE, VERSION, params, arrays)], 0, role=ROLE)
+            write_memory_file(self.path, store, [layer.save() for layer in memory.layers], overwrite=True)
         self._at = monotonic()
         self._took = self._at - started
 
-    def _write(self, work: Work, store: RecordStore) -> None:
-        params, arrays = work.state()
-        params = {"work": params, "settings": self._settings, "recording": source_of(work.reading)}
-        with store.changing() as db:
-            write_layers(db, [LayerState(ROLE, VERSION, params, arrays)], 0, role=ROLE)
-        write_memory_file(self.path, store, [layer.save() for layer in work.memory.layers], overwrite=True)
-
-    def forget(self, work: Work | None = None) -> None:
+    def forget(self, memory: Memory | None = None) -> None:
         """Remove the file, and the state from the memory."""
         self.path.unlink(missing_ok=True)
         self.path.with_name(self.path.name + ".part").unlink(missing_ok=True)
-        if work is not None and isinstance(work.memory.store, RecordStore):
-            with work.memory.store.changing() as db:
+        if memory is not None and isinstance(memory.store, RecordStore):
+            with memory.store.changing() as db:
                 write_layers(db, [], 0, role=ROLE)
 
-    def _check(self, params: Mapping[str, Any], reading: Reading) -> None:
-        """Refuse what is of another recording or of other settings, by name."""
-        there, here = params.get("recording"), source_of(reading)
-        if not isinstance(there, dict) or not isinstance(params.get("settings"), dict):
-            raise InputError(f"{self.path} is damaged; {self._remedy()}")
+    @contextmanager
+    def forgotten_on(self, error: type[BaseException]) -> Iterator[None]:
+        """Forget everything when the block ends with such an error."""
+        try:
+            yield
+        except error:
+            self.forget()
+            raise
+
+    def _check_source(self, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+        """Refuse what is of another recording."""
         for name, value in here.items():
             if there.get(name) != value and name != "path":
                 what = f"its {name} is {_short(there.get(name))}, that of {here['path']} {_short(value)}"
-                raise InputError(f"{self.path} is of another recording, {there.get('path')}: {what}; {self._remedy()}")
-        for name, value in _flat(self._settings).items():
-            before = _flat(params["settings"]).get(name)
-            if before != value and name != "recording":
-                raise InputError(f"{self.path} was begun with {name}={before}, not {value}; {self._remedy()}")
+                raise InputError(f"{self.path} is of another recording, {there.get('path')}: {what}; {REMEDY}")
 
-    def _remedy(self) -> str:
-        return "say fresh=true to begin anew"
+    def _check_settings(self, there: Mapping[str, Any]) -> None:
+        """Refuse what was begun with other settings, by name."""
+        before, now = _flat(there), _flat(self._settings)
+        for name in sorted((before.keys() | now.keys()) - {"recording"}):
+            if before.get(name) != now.get(name):
+                what = f"{name}={before.get(name)}, not {now.get(name)}"
+                raise InputError(f"{self.path} was begun with {what}; {REMEDY}")
 
 
-def source_of(reading: Reading) -> dict[str, Any]:
-    """What tells a recording from others: JSON values."""
-    recording = reading.recording
-    files = (
-        [recording.path] if recording.path.is_file() else sorted(p for p in recording.path.rglob("*") if p.is_file())
-    )
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What a killed build left."""
+
+    path: Path
+    layers: list[Layer]
+    store: RecordStore
+    params: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def track(self) -> Track:
+        """Where the camera was, as far as that was worked out.
+
+        Raises:
+            InputError: if it is damaged.
+        """
+        return self._unless_damaged(lambda: Track.of(self.params["track"], self.arrays))
+
+    def resume(self, work: Work) -> None:
+        """Put the work where it was.
+
+        Raises:
+            InputError: if it is damaged, or the recording lies elsewhere in the map now.
+        """
+        if "work" not in self.params:
+            return  # frames were tracked only
+        if not np.array_equal(self.arrays.get("T_map_world", np.zeros(0)), work.reading.T_map_world):
+            raise InputError(f"{self.path} is of another recording: its frames lie elsewhere in the map; {REMEDY}")
+        work.memory.layers, work.memory.store = self.layers, self.store
+        self._unless_damaged(lambda: work.resume(self.params["work"], self.arrays))
+
+    def _unless_damaged(self, take: Callable[[], T]) -> T:
+        try:
+            return take()
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise InputError(f"{self.path} is damaged: {error}; {REMEDY}") from error
+
+
+def source_of(recording: Recording) -> dict[str, Any]:
+    """What tells a recording from others without reading it: JSON values."""
+    files: Iterable[Path] = [recording.path] if recording.path.is_file() else recording.path.rglob("*")
     return {
         "path": str(recording.path),
         "format": recording.format,
         "streams": sorted([s.name, s.kind, s.n_samples] for s in recording.streams),
         "size": sum(file.stat().st_size for file in files if file.is_file()),
-        "place in the map": np.asarray(reading.T_map_world).tolist(),
     }
 
 

@@ -9,15 +9,24 @@ import numpy as np
 from embmem.building.record import LoopRecord
 from embmem.geometry import invert_pose, rotation_angle
 from embmem.memory import Memory
-from embmem.protocols import PoseCorrector
+from embmem.observation import Observation
+from embmem.protocols import Deformation, PoseCorrector
 
 
 @runtime_checkable
 class LoopCloser(PoseCorrector, Protocol):
     """A pose graph that tells what it closed."""
 
+    distance: float  # [m] between keyframes ...
+    angle: float  # ... or [rad]
     keyframes: list[Any]
     loops: list[Any]
+
+    def observe(self, observation: Observation) -> None:
+        """Make a keyframe if the camera has moved on."""
+
+    def deform(self, deformation: Deformation) -> None:
+        """Move the keyframes."""
 
     def corrections(self, stamps: np.ndarray) -> np.ndarray:
         """How far what was written down at these times [s] has been moved since."""
@@ -31,8 +40,11 @@ def loop_closer(memory: Memory) -> LoopCloser | None:
 def loop_records(memory: Memory) -> tuple[LoopRecord, ...]:
     """The loops that the pose graph of a memory knows, believed or not; what each says against odometry."""
     graph = loop_closer(memory)
-    if graph is None:
-        return ()
+    return () if graph is None else loop_records_of(graph)
+
+
+def loop_records_of(graph: LoopCloser) -> tuple[LoopRecord, ...]:
+    """Likewise, of a pose graph."""
     records = []
     for loop in graph.loops:
         i, j = graph.keyframes[loop.i], graph.keyframes[loop.j]

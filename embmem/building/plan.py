@@ -20,6 +20,7 @@ class BuildPlan:
     memory: dict[str, Any]
     read: dict[str, Any] = field(default_factory=dict)  # see `Conventions`; None is not given
     perceive: dict[str, Any] | None = None  # called with every observation
+    odometry: dict[str, Any] | None = None  # `track` and `loops`, see configs/odometry; None: recorded poses
     frame: str = "auto"  # see `Reading`
     on_fault: str = "refuse"
     every: int = 1

@@ -94,6 +94,7 @@ class Work:
             "given": np.array(self.given, dtype=np.float64).reshape(-1, 4, 4),
             "admitted": np.array(self.admitted, dtype=np.float64).reshape(-1, 4, 4),
             "last_view": np.zeros((0, 4, 4)) if view is None else np.asarray(view, dtype=np.float64)[None],
+            "T_map_world": np.asarray(self.reading.T_map_world, dtype=np.float64),
             "last_stamp": np.array([gate.last_stamp], dtype=np.float64),
         }
         for layer in self.memory.layers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -107,15 +107,18 @@ class Reading:
             yield frame, observations
 
     def numbered(
-        self, start: int = 0, keep: Callable[[np.ndarray], bool] | None = None
+        self, start: int = 0, keep: Callable[[np.ndarray], bool] | None = None, among: Collection[int] | None = None
     ) -> Iterator[tuple[int, RawFrame, list[Observation]]]:
         """Frames with their numbers from `start` on; those before cost no decoding, nor do those not to be kept.
 
         Args:
             start: number of the first frame.
             keep: asked for the pose in the map of every frame that has one, in their order.
+            among: numbers of the frames that are wanted; None wants all.
         """
         for number, frame in enumerate(islice(self.frames(), start, None), start):
+            if among is not None and number not in among:
+                continue
             try:
                 T_map_camera = self.T_map_world @ self._pose_at(frame)
                 if keep is None or keep(T_map_camera):

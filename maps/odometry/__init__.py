@@ -1,0 +1,5 @@
+"""Where the camera was, from depth alone."""
+
+from embmem.maps.odometry.depth import DepthOdometry
+
+__all__ = ["DepthOdometry"]
