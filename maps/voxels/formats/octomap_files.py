@@ -79,7 +79,7 @@ def read_octomap(path: Path | str, *, stamp: float = 0.0, max_voxels: int = MAX_
             f"{tree.path} covers {n_blocks * VOLUME:,} voxels in blocks of {VOLUME}, more than max_voxels = "
             f"{max_voxels:,}; raise max_voxels if the file is to be trusted"
         )
-    voxels.blocks = _filled_pool(leaves, n_blocks, stamp)
+    voxels.blocks, voxels.epoch = _filled_pool(leaves, n_blocks, stamp), float(stamp)
     return voxels
 
 
