@@ -16,19 +16,22 @@ from rich.table import Table
 from embmem.building.build import Built, Told, build_memory
 from embmem.building.plan import BuildPlan
 from embmem.building.record import BuildRecord
+from embmem.cli.build_many import run_many
 from embmem.cli.report import free_page, report_build
 from embmem.cli.settings import word
 from embmem.occupancy import find_occupancy, views
 from embmem.recordings.opening import FORMATS
 from embmem.recordings.reading import Reading
 
-POSITIONAL = ("recording",)
+POSITIONAL = ("recording...",)
 HELP = f"""embmem build: turn a recording into a saved map
 
   embmem build ../shared/data/rgbd/seven_scenes out=room.embmem
   embmem build ../shared/data/ros2/rgbd_7scenes_mcap out=room.embmem resolution=0.1 every=4 overwrite=true
   embmem build bag out=room.embmem read.depth=/camera/depth/image_raw read.depth_unit=0.001 read.map_frame=odom
   embmem build flat out=flat.embmem memory=semantic perceive=labels colour=true   ask it in words (extra text)
+  embmem build monday tuesday out=maps workers=2                    several recordings, a map each (extra ray)
+  embmem build monday tuesday out=house.embmem merge=relocalise     one memory of both
 
 It reads {FORMATS}. What it cannot know or gets wrong is said with read.*; `embmem doctor` finds
 out what that should be. Files are checked before the first frame is used; the map is written whole or not at all.
@@ -41,11 +44,23 @@ def run(cfg: DictConfig) -> None:
     started = perf_counter()
     console = Console()
     with progress(console) as tell:
+        if len(recordings := recordings_of(cfg)) > 1:
+            run_many(cfg, plan_of(cfg), recordings, console, tell)
+            return
         page = free_page(cfg)
         built = build_memory(plan_of(cfg), tell)
     console.print(_summary(built, seconds=perf_counter() - started))
     if page is not None:
         report_build(cfg, built, page)
+
+
+def recordings_of(cfg: DictConfig) -> list[str]:
+    """The recordings that were named, one or several."""
+    if not OmegaConf.is_list(cfg.recording):
+        return [word(cfg, "recording")]
+    if not len(cfg.recording):
+        raise ValueError("recording must name one recording or several")
+    return [str(recording) for recording in cfg.recording]
 
 
 def plan_of(cfg: DictConfig) -> BuildPlan:
@@ -55,7 +70,7 @@ def plan_of(cfg: DictConfig) -> BuildPlan:
         ValueError: if a name is no word, or `read` holds no settings.
         MissingMandatoryValue: naming what must be given.
     """
-    words = {"recording": word(cfg, "recording"), "out": word(cfg, "out")}
+    words = {"recording": recordings_of(cfg)[0], "out": word(cfg, "out")}
     plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     if not isinstance(plain, dict) or not isinstance(plain["read"], dict):
         raise ValueError(f"read must hold settings, got {cfg.read!r}")

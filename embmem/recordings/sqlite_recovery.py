@@ -34,7 +34,7 @@ def _whole_pages() -> Any:
     apsw = import_extra("apsw", "ros")
     base = "unix-none" if "unix-none" in apsw.vfs_names() else ""
 
-    class WholePages(apsw.VFSFile):  # type: ignore[misc]
+    class WholePages(apsw.VFSFile):  # type: ignore[misc, name-defined]
         def __init__(self, name: Any, flags: list[int]) -> None:
             super().__init__(base, name, flags)
             self._is_database = bool(flags[0] & apsw.SQLITE_OPEN_MAIN_DB)
@@ -46,7 +46,7 @@ def _whole_pages() -> Any:
             page = int.from_bytes(self.xRead(2, 16), "big")
             return size - size % (65536 if page == 1 else max(page, 512))
 
-    class Layer(apsw.VFS):  # type: ignore[misc]
+    class Layer(apsw.VFS):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__(_VFS, base)
 
