@@ -13,7 +13,7 @@ VECTORS ?= ../shared/vectors/navigation_metrics.json
 help:
 	@echo "make demo       install, evaluate agents with and without memory, show a table and a report"
 	@echo "make test       install, lint, type-check, run every test"
-	@echo "make fuzz       10,000 damaged inputs of each kind for the readers of recordings"
+	@echo "make fuzz       10,000 damaged inputs of each kind for the readers of recordings and maps"
 	@echo "make benchmark  run every benchmark and write benchmarks/results/*.json"
 	@echo "make format     format the code"
 
@@ -43,6 +43,7 @@ test: check
 
 fuzz: $(VENV)/dev.stamp
 	PYTHONPATH=tests $(BIN)/python tests/fuzz_recordings.py 10000
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_imports.py 10000
 
 benchmark: $(VENV)/dev.stamp
 	@mkdir -p benchmarks/results

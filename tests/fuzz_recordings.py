@@ -109,18 +109,18 @@ def run(name: str, folder: Path, n: int) -> int:
     path = folder / "damaged.graph"
     if name in (there := texts(path)):
         whole, read = there[name]
-        return sum(_survives(read, path, data) for data in mutations(whole, n, 1))
+        return sum(survives(read, path, data) for data in mutations(whole, n, 1))
     if name in ("png", "jpg"):
         pixels = np.random.default_rng(0).integers(0, 5000, (6, 8)).astype(np.uint16 if name == "png" else np.uint8)
         whole = cv2.imencode(f".{name}", pixels)[1].tobytes()
-        return sum(_survives(partial(decode, data)) for data in mutations(whole, n, 2))
+        return sum(survives(partial(decode, data)) for data in mutations(whole, n, 2))
     msgtype, whole = messages()[name]
     if name == "tf":
-        return sum(_survives(partial(rosbag._decode_tf, data, False, "bag")) for data in mutations(whole, n, 3))
-    return sum(_survives(partial(rosbag._decode, data, msgtype, "bag")) for data in mutations(whole, n, 3))
+        return sum(survives(partial(rosbag._decode_tf, data, False, "bag")) for data in mutations(whole, n, 3))
+    return sum(survives(partial(rosbag._decode, data, msgtype, "bag")) for data in mutations(whole, n, 3))
 
 
-def _survives(read: Callable[[], object], path: Path | None = None, data: bytes = b"") -> bool:
+def survives(read: Callable[[], object], path: Path | None = None, data: bytes = b"") -> bool:
     if path is not None:
         path.write_bytes(data)
     try:
