@@ -38,7 +38,7 @@ def choose(recording: Recording, conventions: Conventions) -> Choice:
     others = {}
     if main.kind in ("depth", "color"):
         for kind in ("color", "semantic", "instance", "detections"):
-            stream = chosen["color"] if kind == "color" else _one(recording, kind, None)
+            stream = chosen["color"] if kind == "color" else _one(recording, kind, getattr(conventions, kind, None))
             if stream is not None and stream is not main:
                 others[kind] = stream.name
     color = others.get("color")
@@ -49,6 +49,13 @@ def choose(recording: Recording, conventions: Conventions) -> Choice:
         color_camera=_camera(recording, color, None) if color else None,
         is_rectified="rect" in main.name.lower().rsplit("/", 2)[-1] or "_rect" in main.name.lower(),
     )
+
+
+def color_camera_of(recording: Recording, conventions: Conventions) -> str | None:
+    """The stream of the intrinsics of the colour images, whether or not these are read."""
+    named = None if conventions.color == NONE else conventions.color
+    color = _one(recording, "color", named)
+    return None if color is None else _camera(recording, color.name, None)
 
 
 def _one(recording: Recording, kind: str, named: str | None) -> Stream | None:

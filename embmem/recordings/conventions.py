@@ -37,6 +37,8 @@ class Conventions:
     camera: str | None = None  # of the intrinsics
     pose: str | None = None  # a stream of poses, or "tf"
     cloud: str | None = None
+    detections: str | None = None  # of vision_msgs, that label the frames where no semantic images were recorded
+    least_score: float = 0.0  # of detections that are believed
     map_frame: str | None = None  # of TF; None: map, odom or world, what there is
     camera_frame: str | None = None  # of the images, where their frame_id is wrong
 
@@ -48,6 +50,8 @@ class Conventions:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
+        if not 0.0 <= self.least_score <= 1.0:
+            raise ValueError(f"least_score must lie in [0, 1], got {self.least_score!r}")
         if not math.isfinite(self.time_offset):
             raise ValueError(f"time_offset must be finite, got {self.time_offset!r}")
         k = self.intrinsics
@@ -70,7 +74,7 @@ class Conventions:
         return replace(self, **values)
 
 
-_NUMBERS = ("depth_unit", "pose_scale", "time_offset", "max_gap", "color_gap")
+_NUMBERS = ("depth_unit", "pose_scale", "time_offset", "max_gap", "color_gap", "least_score")
 _LISTS = ("depth_invalid", "intrinsics", "distortion")
 
 

@@ -10,6 +10,7 @@ from embmem.observation import Intrinsics, Observation
 from embmem.recordings.choice import Choice
 from embmem.recordings.clouds import depth_faces, face_camera
 from embmem.recordings.conventions import Conventions
+from embmem.recordings.detections import Detections
 from embmem.recordings.frames import RawFrame
 from embmem.recordings.interpret import depth_of, ids_of, intrinsics_of, rgb_of, steady
 from embmem.recordings.raw import RawCamera, RawCloud, RawImage, Sample, named
@@ -42,6 +43,7 @@ class Observer:
         self.camera = _read_camera(recording, choice.camera) if needs_camera else None
         self.color_camera = _read_camera(recording, choice.color_camera)
         self._intrinsics: Intrinsics | None = None
+        self._detections = Detections(recording, conventions, choice, buffer)
 
     def observe(self, frame: RawFrame, T_map_camera: Float[np.ndarray, "4 4"]) -> list[Observation]:
         """What a frame shows, seen from there: one observation, or one a face of a point cloud.
@@ -66,18 +68,17 @@ class Observer:
         rgb = None if color is None else named(parts.get("color", frame.main), lambda: rgb_of(color))
         if rgb is not None and depth is not None:
             rgb = self._registered(rgb, frame, depth, intrinsics)
-        return [
-            Observation(
-                stamp=frame.stamp,
-                T_map_camera=T,
-                intrinsics=intrinsics,
-                depth=depth,
-                rgb=rgb,
-                semantic=self._ids(parts.get("semantic")),
-                instance=self._ids(parts.get("instance")),
-                labels=self._labels,
-            )
-        ]
+        observation = Observation(
+            stamp=frame.stamp,
+            T_map_camera=T,
+            intrinsics=intrinsics,
+            depth=depth,
+            rgb=rgb,
+            semantic=self._ids(parts.get("semantic")),
+            instance=self._ids(parts.get("instance")),
+            labels=self._labels,
+        )
+        return [self._detections.label(frame, observation)]
 
     def intrinsics(self, size: tuple[int, int]) -> Intrinsics:
         """The camera of main images of that size (width, height).
