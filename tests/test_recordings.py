@@ -197,8 +197,12 @@ def test_a_folder_without_frames_and_one_of_broken_frames_only_are_refused(folde
     with pytest.raises(InputError, match="no recording"):
         read_recording(tmp_path / "empty")
     for pose in folder.glob("*.pose.txt"):
-        pose.unlink()
+        pose.write_text("lost")
     with pytest.raises(InputError, match="no usable frame"):
+        read_recording(folder, on_fault="skip")
+    for pose in folder.glob("*.pose.txt"):
+        pose.unlink()
+    with pytest.raises(NoPosesError, match="nothing says where the camera was"):
         read_recording(folder, on_fault="skip")
 
 

@@ -27,6 +27,7 @@ from embmem.map_hash import map_hash
 from embmem.memory import Memory
 from embmem.recordings.frames import RawFrame
 from embmem.recordings.opening import open_recording
+from embmem.recordings.poses import NoPosesError
 from embmem.recordings.reading import Reading
 from embmem.recordings.recording import Recording
 from embmem.store import RecordStore
@@ -99,7 +100,10 @@ def begin(plan: BuildPlan, memory: Memory, recording: Recording, track: Track | 
         keyframes = made(Keyframes, plan.keyframes, "keyframes")
         moving = None if plan.moving is None else made(Moving, plan.moving, "moving")
         if track is None:
-            reading = _reading(plan, memory, recording, None)
+            try:
+                reading = _reading(plan, memory, recording, None)
+            except NoPosesError as error:
+                raise NoPosesError(f"{error}; odometry=depth works them out (extra recon)") from None
         else:  # what the recording says of its frame holds for its poses only; frames that are lost are left out
             frame = "level" if plan.frame == "auto" else plan.frame
             tracked = replace(plan, frame=frame, on_fault="skip")

@@ -15,7 +15,7 @@ from embmem.observation import Intrinsics, Observation
 from embmem.recordings.frames import RawFrame
 
 Item = tuple[int, RawFrame, list[Observation]]
-_STEP = 4  # pixels along an edge of those looked at together
+_PATCHES = 19_200  # of an image, about, whose pixels are looked at together
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Moving:
         moves.ravel()[one.pixels[(n_through >= self.least) & (n_through > n_met)]] = 1
         moves = cv2.morphologyEx(moves, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
         moves = cv2.dilate(moves, np.ones((3, 3), np.uint8))
-        big = np.repeat(np.repeat(moves, _STEP, axis=0), _STEP, axis=1)[: shape[0], : shape[1]]
+        big = np.repeat(np.repeat(moves, one.step, axis=0), one.step, axis=1)[: shape[0], : shape[1]]
         mask = np.zeros(shape, dtype=np.bool_)
         mask[: big.shape[0], : big.shape[1]] = big.astype(np.bool_)
         return mask
@@ -105,8 +105,9 @@ class Moving:
 
 @dataclass(frozen=True, eq=False)
 class _Coarse:
-    """A depth image in patches of _STEP x _STEP pixels."""
+    """A depth image in patches of `step` x `step` pixels."""
 
+    step: int
     T_camera_map: np.ndarray  # (4, 4)
     intrinsics: Intrinsics  # of the whole image
     nearest: np.ndarray  # (h, w) [m] of the patch and those around it; NaN where anything was not measured
@@ -119,31 +120,32 @@ def _coarse(observation: Observation) -> _Coarse:
     k, T = observation.intrinsics, observation.T_map_camera
     if observation.depth is None:
         nothing = np.zeros((0, 0))
-        return _Coarse(invert_pose(T), k, nothing, nothing, np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+        return _Coarse(1, invert_pose(T), k, nothing, nothing, np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
     depth = np.asarray(observation.depth, dtype=np.float32)
-    h, w = depth.shape[0] // _STEP * _STEP, depth.shape[1] // _STEP * _STEP
-    patches = depth[:h, :w].reshape(h // _STEP, _STEP, w // _STEP, _STEP)
+    step = max(1, round(float(np.sqrt(depth.size / _PATCHES))))
+    h, w = depth.shape[0] // step * step, depth.shape[1] // step * step
+    patches = depth[:h, :w].reshape(h // step, step, w // step, step)
     is_gap = np.isnan(patches)
     near = cv2.erode(np.where(is_gap, -np.inf, patches).min(axis=(1, 3)), np.ones((3, 3), np.uint8))
     far = cv2.dilate(np.where(is_gap, -np.inf, patches).max(axis=(1, 3)), np.ones((3, 3), np.uint8))
-    middle = backproject(depth, k)[_STEP // 2 : h : _STEP, _STEP // 2 : w : _STEP].reshape(-1, 3).astype(np.float64)
+    middle = backproject(depth, k)[step // 2 : h : step, step // 2 : w : step].reshape(-1, 3).astype(np.float64)
     pixels = np.flatnonzero(np.isfinite(middle).all(axis=1))
     points = middle[pixels] @ T[:3, :3].T + T[:3, 3]
     nearest, farthest = (np.where(np.isfinite(a), a, np.nan) for a in (near, far))
-    return _Coarse(invert_pose(T), k, nearest, farthest, points, pixels)
+    return _Coarse(step, invert_pose(T), k, nearest, farthest, points, pixels)
 
 
 def _measured(
     other: _Coarse, points: Float[np.ndarray, "n 3"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """(depth of the points in the other camera, nearest, farthest that it measured there) [m]; NaN out of sight."""
-    k, T = other.intrinsics, other.T_camera_map
+    k, T, step = other.intrinsics, other.T_camera_map, other.step
     local = points @ T[:3, :3].T + T[:3, 3]
     z = local[:, 2]
     nearest, farthest = np.full(len(z), np.nan), np.full(len(z), np.nan)
     ahead = np.flatnonzero(z > 0.05)
-    u = np.floor((k.fx * local[ahead, 0] / z[ahead] + k.cx + 0.5) / _STEP).astype(np.int64)
-    v = np.floor((k.fy * local[ahead, 1] / z[ahead] + k.cy + 0.5) / _STEP).astype(np.int64)
+    u = np.floor((k.fx * local[ahead, 0] / z[ahead] + k.cx + 0.5) / step).astype(np.int64)
+    v = np.floor((k.fy * local[ahead, 1] / z[ahead] + k.cy + 0.5) / step).astype(np.int64)
     h, w = other.nearest.shape
     inside = (u >= 0) & (v >= 0) & (u < w) & (v < h)
     rows = ahead[inside]

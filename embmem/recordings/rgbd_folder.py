@@ -50,7 +50,8 @@ def open_rgbd_folder(path: Path) -> Recording:
         stem = f"frame-{number:06d}"
         found = {kind: files[number].get(kind, path / f"{stem}.{kind}.*") for kind in kinds}
         pose = files[number].get("pose", path / f"{stem}.pose.txt")
-        frames.append(FrameFiles(number, stamps[number], found, partial(_pose, pose), str(pose)))
+        read = partial(_pose, pose) if "pose" in present else None  # none at all is no fault: odometry may find them
+        frames.append(FrameFiles(number, stamps[number], found, read, str(pose)))
     given = path / "T_map_world.txt"
     return Folder(
         path=path,

@@ -15,6 +15,7 @@ from embmem.observation import Observation
 
 _LEAST_POINTS = 100
 _COARSE = 4.0  # voxels of the model that finds the way back, in those of the fine one
+_SURE = 0.8  # fitness at which no other guess is tried
 _REACH = 2.0  # voxels between a point and what it may lie on
 _STILL = 1e-4  # [m], [rad] of a step that ends the iteration
 
@@ -141,17 +142,23 @@ class DepthOdometry:
         self._kept, self.is_kept = T.copy(), True
 
     def _register(self, cloud: Any) -> np.ndarray | None:
-        """The pose from the first guess that leads to one to be believed."""
+        """The pose that fits best of those that guesses lead to; rough ones where the fine one is doubtful."""
         fine, coarse = self._models
-        for guess, is_rough in ((self._last @ self._motion, False), (self._last, False), (self._last, True)):
+        best, self.fitness = None, 0.0
+        for guess, is_rough in (
+            (self._last @ self._motion, False),
+            (self._last @ self._motion, True),
+            (self._last, True),
+        ):
             start = self._aligned(coarse, cloud, guess, _COARSE)[0] if is_rough else guess
             T, fitness = self._aligned(fine, cloud, start, 1.0)
             step = invert_pose(self._last) @ T
             is_near = np.linalg.norm(step[:3, 3]) <= self.max_jump and rotation_angle(step[:3, :3]) <= self.max_jump
-            if fitness >= self.min_fitness and is_near:
-                self.fitness = fitness
-                return T
-        return None
+            if is_near and fitness > max(self.fitness, self.min_fitness):
+                best, self.fitness = T, fitness
+            if self.fitness >= _SURE:
+                break
+        return best
 
     def _aligned(self, model: Any, cloud: Any, guess: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
         """(pose, share of the points in known voxels)."""
