@@ -39,10 +39,11 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 fuzz: $(VENV)/dev.stamp
 	PYTHONPATH=tests $(BIN)/python tests/fuzz_recordings.py 10000
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_storage.py 10000
 	PYTHONPATH=tests $(BIN)/python tests/fuzz_imports.py 10000
 
 benchmark: $(VENV)/dev.stamp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -262,16 +263,22 @@ def test_names_that_are_no_text_survive_spark_dsg(tmp_path: Path) -> None:
     assert set(read_dsg(tmp_path / "g.json")) == set(graph)
 
 
+@cache
+def dsg_of_two_storeys() -> str:
+    scene = SceneGraph()
+    scene.update(*two_storeys())
+    with tempfile.TemporaryDirectory() as folder:
+        write_dsg(Path(folder) / "g.json", scene.networkx())
+        return (Path(folder) / "g.json").read_text()
+
+
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_damaged_files_of_spark_dsg_are_refused_and_nothing_else_is_raised(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    scene = SceneGraph()
-    scene.update(*two_storeys())
+    data = json.loads(dsg_of_two_storeys())
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "g.json"
-        write_dsg(file, scene.networkx())
-        data = json.loads(file.read_text())
         junk: list[Any] = [None, -1, 1.5, "x", [], {}, True, [1, 2, 3], float("1e400"), 2**70]
         node: Any = data
         for _ in range(int(rng.integers(1, 8))):  # walk to some place and put junk there

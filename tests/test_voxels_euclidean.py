@@ -42,7 +42,7 @@ def dense_field(voxels: VoxelMap, max_distance: float, unknown: str) -> np.ndarr
 
 
 @given(frames, policies, reaches)
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_equals_scipy_on_a_dense_copy_after_every_frame(
     steps: list[tuple[np.ndarray, np.ndarray]], unknown: str, reach: float
 ) -> None:
