@@ -59,6 +59,8 @@ def open_lerobot(path: Path) -> Recording:
     features = info.get("features")
     if not isinstance(features, dict) or not all(isinstance(f, dict) for f in features.values()):
         raise InputError(f"{file}: features must be an object of objects")
+    if not all(name.isprintable() for name in features):
+        raise InputError(f"{file}: the names of features must be printable, got {sorted(features)}")
     n_frames, fps = int(number_in(info, "total_frames", file)), number_in(info, "fps", file)
     if n_frames < 0 or fps <= 0:
         raise InputError(f"{file}: {n_frames} frames at {fps} a second")

@@ -37,15 +37,14 @@ class Connection(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where messages lie in the file: a chunk, or one message outside of any."""
+    """Where a chunk, or a message outside of any, lies in the file."""
 
     log_time: int  # of the first message [ns]
     start: int  # of the content of the record [byte]
     n_bytes: int
-    is_chunk: bool
 
 
-Message = tuple[int, int, int, int, bytes]  # log time, number of the place, of the message in it, channel, data
+Message = tuple[int, int, int, int, bytes]  # log time, number of the chunk, of the message in it, channel, data
 
 
 class RecoveredMcap:
@@ -57,7 +56,8 @@ class RecoveredMcap:
         self._schemas: dict[int, str] = {}
         self._channels: dict[int, tuple[str, str]] = {}
         self._counts: Counter[int] = Counter()
-        self._places: list[_Place] = []
+        self._chunks: list[_Place] = []
+        self._loose: list[_Place] = []  # messages outside of chunks
         self._n_damaged = 0
         self._whole = 0  # bytes
         self._is_known = False
@@ -92,7 +92,7 @@ class RecoveredMcap:
         """What could be saved, in words."""
         size = self.path.stat().st_size
         damaged = f", {self._n_damaged} damaged chunks left out" if self._n_damaged else ""
-        where = f"cut after {self._whole:,} of {size:,} bytes" if self._whole < size else "without an index"
+        where = f"cut after {self._whole:,} of {size:,} bytes" if self._whole < size else "no index of messages"
         return f"{self.path.name}: {where}; {self._counts.total():,} messages saved{damaged}"
 
     def messages(self, connections: Collection[Any]) -> Iterator[tuple[Any, int, bytes]]:
@@ -100,25 +100,27 @@ class RecoveredMcap:
         if self._file is None:
             raise ValueError("open the reader first")
         wanted = {connection.id: connection for connection in connections}
-        parts = [self._messages_at(self._file, number, place) for number, place in enumerate(self._places)]
+        parts = [self._in_chunk(self._file, number, place) for number, place in enumerate(self._chunks)]
+        parts.append(self._outside(self._file))
         for log_time, _, i, channel, data in heapq.merge(*parts):
             if i >= 0 and channel in wanted:
                 yield wanted[channel], log_time, data
 
-    def _messages_at(self, file: BinaryIO, number: int, place: _Place) -> Iterator[Message]:
+    def _in_chunk(self, file: BinaryIO, number: int, place: _Place) -> Iterator[Message]:
         yield place.log_time, number, -1, -1, b""  # so that nothing is read before its turn
         file.seek(place.start)
-        content = file.read(place.n_bytes)
-        if not place.is_chunk:
-            channel, _, log_time, _ = _MESSAGE.unpack_from(content)
-            yield log_time, number, 0, channel, content[_MESSAGE.size :]
-            return
-        found = []
-        for opcode, start, end in _records(inside := _unpacked(content)):
+        found, inside = [], _unpacked(file.read(place.n_bytes))
+        for opcode, start, end in _records(inside):
             if opcode == _MESSAGE_OP and end - start >= _MESSAGE.size:
                 channel, _, log_time, _ = _MESSAGE.unpack_from(inside, start)
                 found.append((log_time, number, start, channel, inside[start + _MESSAGE.size : end]))
         yield from sorted(found, key=lambda message: message[0])
+
+    def _outside(self, file: BinaryIO) -> Iterator[Message]:
+        for place in sorted(self._loose):
+            file.seek(place.start)
+            content = file.read(place.n_bytes)
+            yield place.log_time, -1, place.start, _MESSAGE.unpack_from(content)[0], content[_MESSAGE.size :]
 
     def _walk(self, file: BinaryIO) -> None:
         size = self.path.stat().st_size
@@ -146,14 +148,14 @@ class RecoveredMcap:
             if opcode != _CHUNK_OP:
                 self._learn(opcode, content)
                 if opcode == _MESSAGE_OP:
-                    self._places.append(_Place(_MESSAGE.unpack_from(content)[2], start, len(content), False))
+                    self._loose.append(_Place(_MESSAGE.unpack_from(content)[2], start, len(content)))
                 return
             log_time, inside = _CHUNK.unpack_from(content)[0], _unpacked(content)
             before = self._counts.total()
             for inner, first, last in _records(inside):
                 self._learn(inner, inside[first:last])
             if self._counts.total() > before:
-                self._places.append(_Place(log_time, start, len(content), True))
+                self._chunks.append(_Place(log_time, start, len(content)))
         except (InputError, struct.error, UnicodeDecodeError):
             self._n_damaged += 1
 

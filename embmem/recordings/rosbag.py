@@ -125,6 +125,8 @@ def open_rosbag(path: Path) -> Recording:
     try:
         if any(has_log(file) for file in (path.iterdir() if path.is_dir() else bag.files)):
             raise InputError(f"{path}: its recorder did not finish")
+        if _unindexed(bag):
+            raise InputError(f"{path}: messages without an index")
         streams, silent = _streams(bag)
     except InputError as error:
         bag, notes = _recovered(bag, error)
@@ -176,6 +178,13 @@ def _find_files(path: Path) -> _Bag:
     return _Bag(path, (path,) if (path / "metadata.yaml").is_file() else _storage_files(path))
 
 
+def _unindexed(bag: _Bag) -> bool:
+    """Whether a file holds messages outside of chunks, which rosbags gives in the order of the file or not at all."""
+    with bag.open() as readers:
+        storages = [storage for r in readers for storage in getattr(r.storage, "storages", [r.storage])]
+        return any(getattr(storage, "chunks", None) == [] and storage.metadata.message_count for storage in storages)
+
+
 def _recovered(bag: _Bag, error: InputError) -> tuple[_Bag, list[str]]:
     """The files of a bag of which one or more are cut, each as far as it is whole, and what is to be said of that.
 
@@ -187,22 +196,28 @@ def _recovered(bag: _Bag, error: InputError) -> tuple[_Bag, list[str]]:
     except InputError:
         raise error from None
     recovered: dict[Path, RecoveredMcap | RecoveredSqlite] = {}
+    lost: set[Path] = set()
     notes = [f"{error}; read as far as it is whole"]
     for file in files:
         try:
-            if has_log(file):
-                raise InputError(f"{file}: its recorder did not finish")
-            with _Bag(file, (file,)).open():
-                continue
+            is_whole = not has_log(file) and not _unindexed(_Bag(file, (file,)))
         except InputError:
-            reader = RecoveredMcap(file) if file.suffix == ".mcap" else RecoveredSqlite(file)
+            is_whole = False
+        if is_whole:
+            continue
+        reader: RecoveredMcap | RecoveredSqlite = (
+            RecoveredMcap(file) if file.suffix == ".mcap" else RecoveredSqlite(file)
+        )
         try:
             with reader:
                 notes.append(reader.describe())
-        except InputError:
-            raise error from None
-        recovered[file] = reader
-    if recovered and not any(connection.msgcount for r in recovered.values() for connection in r.connections):
+            recovered[file] = reader
+        except InputError as problem:
+            notes.append(f"left out: {problem}")
+            lost.add(file)
+    files = tuple(file for file in files if file not in lost)
+    n_saved = sum(connection.msgcount for reader in recovered.values() for connection in reader.connections)
+    if not files or (not n_saved and len(files) == len(recovered)):
         raise error
     return _Bag(bag.path, files, recovered), notes
 
@@ -233,6 +248,8 @@ def _streams(bag: _Bag) -> tuple[tuple[Stream, ...], list[str]]:
         for reader in readers:
             for connection in reader.connections:
                 key = connection.topic, connection.msgtype
+                if not "".join(key).isprintable():
+                    raise InputError(f"{bag.path}: a topic {key[0]!r} of type {key[1]!r} is none; the file is damaged")
                 counts[key] = counts.get(key, 0) + int(connection.msgcount)
         for (topic, msgtype), n in counts.items():
             first = _first_message(readers, topic)
