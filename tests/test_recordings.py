@@ -20,6 +20,7 @@ from embmem.observation import Observation
 from embmem.recordings.images import image_size, read_rgb, read_u16, write_image
 from embmem.recordings.level import level_transform
 from embmem.recordings.opening import read_recording
+from embmem.recordings.poses import NoPosesError
 from embmem.recordings.rgbd_writer import write_rgbd_folder
 
 
