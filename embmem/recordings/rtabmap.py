@@ -196,7 +196,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             if sys.version_info >= (3, 11):
                 db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BLOB)
             yield db
-    except (sqlite3.Error, OverflowError) as error:
+    except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # names of columns may be no text
         raise InputError(f"{path} is damaged or no database of RTAB-Map: {' '.join(str(error).split())}") from None
 
 

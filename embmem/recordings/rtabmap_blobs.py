@@ -112,7 +112,8 @@ def calibration_of(blob: bytes, version: Version) -> Calibration:
         raise InputError("the camera is a stereo pair, whose images hold no depth")
     if not blob or len(blob) % size:
         raise InputError(f"a calibration of {len(blob)} bytes, not a multiple of {size}")
-    numbers = np.frombuffer(blob, dtype="<f4", count=size // 4).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # damage may be a signalling NaN
+        numbers = np.frombuffer(blob, dtype="<f4", count=size // 4).astype(np.float64)
     fx, fy, cx, cy = numbers[:4].tolist()
     width, height = (numbers[4:6] if n_before == 6 else np.zeros(2)).tolist()
     return _calibration((width, height), (fx, fy, cx, cy), _matrix(numbers[n_before:]), len(blob) // size)
