@@ -70,6 +70,9 @@ def check_tf(looked: Survey, camera_frame: str) -> list[Finding]:
             message = f"{child} has several parents ({', '.join(sorted(link.parents))}): two nodes publish it"
             findings.append(Finding("tf_two_parents", "warning", child, message, {"parents": len(link.parents)}))
     frame = camera_frame.removeprefix("/")
+    parents = {parent for link in looked.links.values() for parent in link.parents}
+    if frame and looked.links and frame not in looked.links and frame not in parents:
+        findings.append(_unknown_camera(frame, sorted(set(looked.links) - parents)))
     if len(roots) > 1:
         names = ", ".join(f"{root} ({n} frames below it)" for root, n in roots.most_common(4))
         is_apart = bool(frame) and any(not link.is_static for link in looked.links.values())
@@ -82,6 +85,20 @@ def check_tf(looked: Survey, camera_frame: str) -> list[Finding]:
         evidence: dict[str, Number] = {"trees": len(roots)}
         findings.append(Finding("tf_disconnected", "error" if is_apart else "warning", "tf", message, evidence))
     return findings
+
+
+def _unknown_camera(frame: str, leaves: list[str]) -> Finding:
+    likely = max(leaves, key=lambda leaf: (_shared(leaf, frame), "camera" in leaf, leaf), default="")
+    message = (
+        f"TF does not know the frame {frame!r} of the images: the static transform to it was not recorded. If "
+        f"{likely!r} is the camera, say so, and look again which way its axes point"
+    )
+    evidence: dict[str, Number] = {"frames": ", ".join(leaves[:6])}
+    return Finding("tf_disconnected", "error", "tf", message, evidence, {"camera_frame": likely} if likely else {})
+
+
+def _shared(a: str, b: str) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _root(frame: str, looked: Survey) -> str:

@@ -102,12 +102,15 @@ class _Examination:
             poses = poses_of({n: f for n, f in enumerate(self.frames) if n in numbers}, source)
         glimpses = Glimpses([], {}, self.conventions.depth_invalid)
         if self.choice.main.kind in ("depth", "color"):
-            glimpses = take_glimpses(recording, self.choice, self.conventions, lambda i, n: self.say("images", i, n))
+            glimpses = take_glimpses(
+                recording, self.choice, self.conventions, self.looked.bad, lambda i, n: self.say("images", i, n)
+            )
         findings += check_decoded(glimpses.faults, self.looked)
         findings += check_images(glimpses, poses, self._image_streams())
         clocks = check_clocks(self.looked, main, self.conventions.time_offset)
         findings += clocks + check_stamps(self.looked, main, lambda at: _continues(glimpses, at))
-        more, facts = self._geometry(kept, glimpses, poses) if self.choice.main.kind == "depth" else ([], {})
+        is_depth = self.choice.main.kind == "depth" and not any(f.kind == "byte_order" for f in findings)
+        more, facts = self._geometry(kept, glimpses, poses) if is_depth else ([], {})
         return findings + _not_said(more, findings), facts
 
     def _image_streams(self) -> dict[str, str]:
@@ -130,7 +133,7 @@ class _Examination:
         if len(poses) > 1:
             views = sample_views(
                 self.looked.recording, self.choice, self.conventions, self.frames, kept,
-                lambda i, n: self.say("depth seen from elsewhere", i, n),
+                self.looked.bad, lambda i, n: self.say("depth seen from elsewhere", i, n),
             )  # fmt: skip
         if views is None:
             size = self._size()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,22 +84,23 @@ def take_glimpses(
     recording: Recording,
     choice: Choice,
     conventions: Conventions,
+    bad: Collection[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Glimpses:
-    """Decode the chosen frames one by one and keep little of each."""
+    """Decode the chosen frames one by one and keep little of each; `bad` names samples that cannot be read."""
     wanted = chosen(choice.main.n_samples)
     spread = _spread(wanted, _N_EDGES) | _spread(wanted, _N_VALUES)
     found = Glimpses([], {}, conventions.depth_invalid)
     for number, frame in enumerate(raw_frames(recording, choice, conventions, color=True)):
         if number not in wanted:
             continue
-        is_main_depth = choice.main.kind == "depth"
-        depth = _picture(frame.main, found.faults, True, is_kept=number in spread) if is_main_depth else None
-        color_sample = frame.parts.get("color") if is_main_depth else frame.main
-        color = None
-        if color_sample is not None and color_sample.kind == "color":
-            color = _picture(color_sample, found.faults, False, is_kept=number in spread)
-        found.frames.append(Glimpse(number, frame.stamp, depth, color))
+        pictures: dict[str, Picture] = {}
+        for kind in ("depth", "color"):
+            sample = frame.parts.get(kind)
+            if sample is not None and sample.source not in bad:
+                picture = _picture(sample, found.faults, kind == "depth", is_kept=number in spread)
+                pictures |= {} if picture is None else {kind: picture}
+        found.frames.append(Glimpse(number, frame.stamp, pictures.get("depth"), pictures.get("color")))
         if on_progress is not None:
             on_progress(len(found.frames), len(wanted))
     return found

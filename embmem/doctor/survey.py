@@ -35,6 +35,7 @@ class Track:
     pose_stamps: np.ndarray  # (n,) int64 [ns] of `poses`
     pose_received: np.ndarray  # (n,) float64 [s]
     cameras: list[RawCamera]
+    bad: set[str]  # sources of samples that cannot be read
 
 
 @dataclass(eq=False)
@@ -59,6 +60,11 @@ class Survey:
         """The streams as rows of a table."""
         return tuple(_content(track, self.links) for track in self.tracks.values())
 
+    @property
+    def bad(self) -> set[str]:
+        """Sources of all samples that cannot be read."""
+        return {source for track in self.tracks.values() for source in track.bad}
+
     def of_kind(self, *kinds: str) -> list[Track]:
         """Tracks of these kinds that hold a sample."""
         return [t for t in self.tracks.values() if t.stream.kind in kinds and len(t.stamps)]
@@ -77,6 +83,7 @@ class _Recorder:
         self.poses: list[RawPose] = []
         self.pose_stamps, self.pose_received = array("q"), array("d")
         self.cameras: list[RawCamera] = []
+        self.bad: set[str] = set()
 
     def add(self, sample: Sample, links: dict[str, Links]) -> None:
         try:
@@ -95,6 +102,7 @@ class _Recorder:
                 self._decode(sample, stamp, links)
         except InputError as error:
             self.faults.setdefault(getattr(error, "fault", "unreadable"), []).append(str(error))
+            self.bad.add(sample.source)
 
     def _decode(self, sample: Sample, stamp: int, links: dict[str, Links]) -> None:
         data = sample.read()
@@ -120,6 +128,7 @@ class _Recorder:
             self.stream, np.array(self.stamps, dtype=np.int64), np.array(self.received, dtype=np.float64),
             self.n_bad_stamps, self.frames, self.sizes, self.faults, self.poses,
             np.array(self.pose_stamps, dtype=np.int64), np.array(self.pose_received, dtype=np.float64), self.cameras,
+            self.bad,
         )  # fmt: skip
 
 

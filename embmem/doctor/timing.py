@@ -104,15 +104,17 @@ def _gaps(track: Track, continues: Continues) -> list[Finding]:
     steps = np.diff(track.stamps) / NANOSECONDS
     received = np.diff(track.received)
     usual = float(np.median(received)) if np.isfinite(received).all() else np.nan
-    long = np.flatnonzero(steps > _GAP * step)
-    forward, missing, longest = [], 0, 0.0
-    for at in long.tolist():
+    forward = []
+    for at in np.flatnonzero(steps > _GAP * step).tolist():
         came_as_usual = np.isfinite(usual) and received[at] < max(_GAP * usual, usual + 0.25 * steps[at])
         goes_on = continues(at) if not np.isfinite(usual) else None
         if steps[at] > _JUMP and steps[at] > 5 * step and (came_as_usual or goes_on):
             forward.append(float(steps[at]))
-        else:
-            missing, longest = missing + round(steps[at] / step) - 1, max(longest, float(steps[at]))
+    # what only came late or under another's stamp is not missing
+    gaps = np.diff(np.unique(track.stamps)) / NANOSECONDS
+    gaps = gaps[(gaps > _GAP * step) & ~np.isin(np.round(gaps, 6), np.round(forward, 6))]
+    missing = int(np.rint(gaps / step - 1).sum()) - (len(track.stamps) - len(np.unique(track.stamps)))
+    longest = float(gaps.max()) if len(gaps) else 0.0
     findings = []
     if forward:
         message = (

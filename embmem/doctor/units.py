@@ -10,12 +10,12 @@ import numpy as np
 from embmem.doctor.finding import Finding, Number
 
 # Units that people use: of raw depth [m], and of positions.
-DEPTH_UNITS = (1.0, 0.1, 0.01, 1e-3, 5e-4, 2.5e-4, 2e-4, 1.25e-4, 1e-4, 1 / 6553.5, 2e-3)
+DEPTH_UNITS = (1.0, 0.01, 1e-3, 2e-4, 1e-4, 1 / 6553.5, 2.5e-4, 1.25e-4, 5e-4)
 POSE_SCALES = (1e-3, 1e-2, 0.1, 0.0254, 0.3048, 10.0, 100.0, 1000.0)
 _DEPTH, _DEPTH_SPREAD = 2.2, 0.7  # [m] median depth indoors, and the spread of its logarithm
 _SPEED, _SPEED_SPREAD = 0.4, 1.5  # [m/s] of a camera
 _ODD_SCALE, _ODD_UNIT = 1.5, 4.0  # how much less likely a number is that nobody uses; monocular SLAM has any scale
-_SNAP = 0.06  # of a unit that is meant
+_SNAP = 0.02  # of a unit that is meant
 _FAR, _NEAR = 60.0, 0.05  # [m] median depth that no depth camera gives
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -149,6 +149,7 @@ def sample_views(
     conventions: Conventions,
     frames: list[RawFrame],
     poses: Recording,
+    bad: Collection[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Views | None:
     """Views of a recording; None where no two frames can be compared.
@@ -159,6 +160,7 @@ def sample_views(
         conventions: of depth and of the poses by which pairs are chosen.
         frames: what `plain_frames` gave.
         poses: what `with_poses_in_ram` gave.
+        bad: names samples that cannot be read.
         on_progress: called with the number of images decoded, and of how many.
 
     Raises:
@@ -171,7 +173,7 @@ def sample_views(
     wanted = {number for pair in pairs for number in pair}
     views: dict[int, View] = {}
     for number, frame in enumerate(raw_frames(recording, choice, conventions, color=False)):
-        if number in wanted:
+        if number in wanted and frame.main.source not in bad:
             view = _view(frame, frames[number], number, conventions)
             if view is not None:
                 views[number] = view
