@@ -18,7 +18,6 @@ from embmem.maps.voxels.formats.octomap_files import MAX_VOXELS, read_octomap
 from embmem.memory import Memory
 from embmem.recordings.opening import read_recording
 from embmem.recordings.rtabmap import is_rtabmap
-from embmem.store import RecordStore
 
 MAX_JSON = 1 << 28  # bytes
 _MAX_MESSAGE = 400  # characters
@@ -86,10 +85,7 @@ def _scene_graph(path: Path) -> ImportedMap:
     is_ours = isinstance(head, dict) and head.get("format") == FORMAT
     what = "scene graph as node-link JSON" if is_ours else "Spark-DSG scene graph"
     graph = _named(path, lambda: (read_node_link if is_ours else read_dsg)(path))
-    found = _named(path, lambda: layers_of_graph(graph, source=path.name))
-    store = RecordStore()
-    store.write_all(found.records)
-    return ImportedMap(Memory(found.layers, store=store), f"{what}, {len(graph):,} nodes")
+    return ImportedMap(Memory(_named(path, lambda: layers_of_graph(graph))), f"{what}, {len(graph):,} nodes")
 
 
 def _named(path: Path, read: Callable[[], T]) -> T:

@@ -110,8 +110,12 @@ def test_a_graph_of_hydra_brings_places_as_landmarks_and_rooms_around_them(tmp_p
     rooms = [scene.room_at(np.array([x, 0.3, 1.0])) for x in range(6)]
     assert rooms == [0, 0, 0, 1, 1, 1]
     (hit,) = memory.query(Query(entity="kitchen"))
-    assert hit.record is not None
-    assert (hit.record.kind, hit.record.place) == ("room", "room:0")
+    assert (hit.layer, hit.entity) == ("scene_graph", "kitchen")
+    memory.save(tmp_path / "hydra.embmem")
+    again = open_memory(tmp_path / "hydra.embmem").layer(SceneGraph)
+    assert again.networkx().nodes["room:0"]["name"] == "kitchen"
+    write_dsg(tmp_path / "again.json", again.networkx())
+    assert read_dsg(tmp_path / "again.json").nodes["room:0"]["name"] == "kitchen"
     (mug_hit, *_) = memory.query(Query(entity="mug"))
     assert mug_hit.position is not None
     np.testing.assert_allclose(mug_hit.position, [4.0, 0.2, 1.2])

@@ -7,6 +7,7 @@ part of something to that, its `relation`; "next to" goes both ways and is told 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import networkx as nx
@@ -22,8 +23,10 @@ from embmem.maps.scene_graph.trail import Trail
 LAYERS = ("building", "floor", "room", "furniture", "object")  # from the top
 
 
-def as_networkx(floors: list[Floor], things: Things, related: Related, trail: Trail) -> nx.DiGraph:
-    """Building, floors, rooms and things with their relations, in this order."""
+def as_networkx(
+    floors: list[Floor], things: Things, related: Related, trail: Trail, names: Mapping[int, str] | None = None
+) -> nx.DiGraph:
+    """Building, floors, rooms and things with their relations, in this order; `names` of rooms that were given one."""
     graph = nx.DiGraph()
     if floors or len(things):
         _add(graph, "building:0", "building", "building", 0, _middle(floors, things))
@@ -35,6 +38,9 @@ def as_networkx(floors: list[Floor], things: Things, related: Related, trail: Tr
         graph.add_edge(key, "building:0", relation="part of")
     for number, floor in enumerate(floors):
         _add_rooms(graph, number, floor, things, related, rooms, trail)
+    for room, name in (names or {}).items():
+        if f"room:{room}" in graph:
+            graph.nodes[f"room:{room}"]["name"] = name
     _add_things(graph, things, related, rooms)
     return graph
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
@@ -20,7 +19,6 @@ from embmem.maps.scene_graph.saved import Parts, parts_to_arrays
 from embmem.maps.scene_graph.scene_graph import SceneGraph
 from embmem.maps.scene_graph.things import Things
 from embmem.protocols import Layer, LayerState
-from embmem.records import Record
 
 SURE = 3.0  # log-odds of a thing of which the file says no confidence
 THING_EDGE = 0.1  # [m] of a thing of which the file says no box
@@ -30,15 +28,7 @@ _FARTHEST = 1e6  # [m]
 _UNNAMED = {"room": "room", "thing": "thing"}
 
 
-@dataclass(frozen=True, eq=False)
-class Imported:
-    """Layers, and records of what the layers have no room for: the names of rooms."""
-
-    layers: list[Layer]
-    records: list[Record]
-
-
-def layers_of_graph(graph: nx.DiGraph, *, source: str) -> Imported:
+def layers_of_graph(graph: nx.DiGraph) -> list[Layer]:
     """Objects and furniture as things, rooms with their doors as a scene graph, places as landmarks with ways.
 
     Numbers of things and rooms stay where they are different from each other. A thing without a box becomes a cube of
@@ -47,7 +37,6 @@ def layers_of_graph(graph: nx.DiGraph, *, source: str) -> Imported:
 
     Args:
         graph: of `read_dsg` or `read_node_link`.
-        source: of the records.
 
     Raises:
         InputError: if there is neither a thing nor a room nor a place, or something makes no sense.
@@ -67,25 +56,16 @@ def layers_of_graph(graph: nx.DiGraph, *, source: str) -> Imported:
     layers.append(_scene(graph, numbers_of_rooms, places, _things(table, names)))
     if places:
         layers.append(_landmarks(graph, places))
-    records = [
-        Record(
-            kind="room",
-            t_event=float(graph.nodes[key].get("stamp", 0.0)),
-            source=source,
-            place=f"room:{room}",
-            position=np.array(graph.nodes[key]["position"]),
-            entities=(_name(graph.nodes[key], "room"),),
-            text=f"room {room} is called {_name(graph.nodes[key], 'room')}",
-        )
-        for key, room in numbers_of_rooms.items()
-        if graph.nodes[key]["name"] not in ("", "room")
-    ]
-    return Imported(layers, records)
+    return layers
 
 
 def _name(node: dict[str, Any], kind: str) -> str:
     text: str = node["name"] or _UNNAMED[kind]
     return text.encode("utf-8", "replace").decode()[:_MAX_NAME]
+
+
+def _is_named(node: dict[str, Any]) -> bool:
+    return node["name"] not in ("", "room")
 
 
 def _numbers(graph: nx.DiGraph, keys: Sequence[str]) -> list[int]:
@@ -160,7 +140,8 @@ def _scene(graph: nx.DiGraph, rooms: dict[str, int], places: list[str], things: 
     if any(sketch.box is not None and np.abs(sketch.box).max() > _FARTHEST for sketch in sketches):
         raise InputError(f"the box of a room reaches beyond {_FARTHEST:g} m")
     floors = floors_of(sketches, _doors(graph, rooms))
-    parts = Parts(things, floors, next_room=max(rooms.values(), default=-1) + 1)
+    names = {room: _name(graph.nodes[key], "room") for key, room in rooms.items() if _is_named(graph.nodes[key])}
+    parts = Parts(things, floors, next_room=max(rooms.values(), default=-1) + 1, names=names)
     return SceneGraph.load(LayerState("scene_graph", 1, SceneGraph().save().params, parts_to_arrays(parts)))
 
 

@@ -35,6 +35,7 @@ class Parts:
     merged: dict[int, int] = field(default_factory=dict)
     trail: Trail = field(default_factory=Trail)
     next_room: int = 0
+    names: dict[int, str] = field(default_factory=dict)  # of rooms that were given one
 
 
 def params_to_json(params: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +94,29 @@ def parts_to_arrays(parts: Parts) -> dict[str, np.ndarray]:
         "merged": np.array(sorted(parts.merged.items()), dtype=np.int64).reshape(-1, 2),
         "trail": parts.trail.rows(),
         "next_room": np.array([parts.next_room], dtype=np.int64),
+        **_names_to_arrays(parts.names),
     }
+
+
+def _names_to_arrays(names: dict[int, str]) -> dict[str, np.ndarray]:
+    """Nothing where no room was given a name."""
+    if not names:
+        return {}
+    distinct = list(dict.fromkeys(names.values()))
+    rows = [(room, distinct.index(name)) for room, name in sorted(names.items())]
+    return {"named_rooms": np.array(rows, dtype=np.int64), "room_names": encoded_names(distinct)}
+
+
+def _names(state: LayerState) -> dict[int, str]:
+    if "named_rooms" not in state.arrays:
+        return {}
+    rows = checked_array(state, "named_rooms", np.int64, (None, 2))
+    names = decoded_names(checked_array(state, "room_names", np.uint8, (None,)))
+    _refuse(state, {
+        "a room is named twice": len(np.unique(rows[:, 0])) != len(rows),
+        "the name of a room is not in the list": ((rows[:, 1] < 0) | (rows[:, 1] >= len(names))).any(),
+    })  # fmt: skip
+    return {room: names[i] for room, i in rows.tolist()}
 
 
 def parts_from_state(state: LayerState) -> Parts:
@@ -116,7 +139,7 @@ def parts_from_state(state: LayerState) -> Parts:
     trail = checked_array(state, "trail", np.float64, (None, 4))
     _refuse(state, {"the trail is out of range": (np.abs(trail[:, :3]) > _FARTHEST).any()})
     pairs = {int(old): int(new) for old, new in merged.tolist()}
-    return Parts(_things(state), floors, pairs, Trail(trail), next_room)
+    return Parts(_things(state), floors, pairs, Trail(trail), next_room, _names(state))
 
 
 def _things(state: LayerState) -> Things:

@@ -81,6 +81,7 @@ class SceneGraph:
         self.related = Related.none()
         self.merged: dict[int, int] = {}  # a room that is no more -> the one that it became part of
         self.trail = Trail()
+        self.room_names: dict[int, str] = {}  # of rooms that were given one; others are called by what is in them
         self._next_room = 0
         self._graph: nx.DiGraph | None = None  # as it is now, if it was asked for
 
@@ -200,7 +201,7 @@ class SceneGraph:
             "room_rules": self.room_rules, "relation_rules": self.relation_rules, "furniture": list(self.furniture),
             "containers": list(self.containers), "furniture_size": self.furniture_size,
         }  # fmt: skip
-        parts = Parts(self.things, self.floors, self.merged, self.trail, self._next_room)
+        parts = Parts(self.things, self.floors, self.merged, self.trail, self._next_room, self.room_names)
         return LayerState(self.kind, self.version, params_to_json(params), parts_to_arrays(parts))
 
     @classmethod
@@ -217,14 +218,14 @@ class SceneGraph:
             raise InputError(f"layer {cls.kind!r}: {error}") from error
         parts = parts_from_state(state)
         graph.things, graph.floors, graph.merged = parts.things, parts.floors, parts.merged
-        graph.trail, graph._next_room = parts.trail, parts.next_room
+        graph.trail, graph._next_room, graph.room_names = parts.trail, parts.next_room, parts.names
         graph.related = relate_all(graph.things.ids, graph._scene(), graph.relation_rules)
         return graph
 
     def _current(self) -> nx.DiGraph:
         """The graph as it is now; not to be changed."""
         if self._graph is None:
-            self._graph = as_networkx(self.floors, self.things, self.related, self.trail)
+            self._graph = as_networkx(self.floors, self.things, self.related, self.trail, self.room_names)
         return self._graph
 
     def _scene(self) -> Scene:
