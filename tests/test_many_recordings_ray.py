@@ -18,7 +18,7 @@ from embmem.maps.merging import merge_memories
 from embmem.recordings.writing import write_recording
 
 pytest.importorskip("ray", reason="many workers need Ray: pip install 'embmem[ray]'")
-N = 30
+N = 20
 
 
 @pytest.mark.slow
@@ -31,7 +31,7 @@ def test_two_workers_of_which_one_is_killed_give_the_serial_maps(
     mark = tmp_path / "killed"
     perceive = {"_target_": "killed_once.KilledOnce", "mark": str(mark), "at": N // 2}
     plans = []
-    for name, start in (("a", 0), ("b", 3), ("c", 6)):
+    for name, start in (("a", 0), ("b", 5)):
         write_recording(list(walk(N))[start:], tmp_path / name, layout="rgbd")
         words = [f"recording={tmp_path / name}", f"out={tmp_path / name}.embmem", "resolution=0.1", "frame=identity"]
         plans.append(replace(plan_of(compose_config("build", words)), perceive=perceive, checkpoint=0.0))
@@ -48,15 +48,9 @@ def test_two_workers_of_which_one_is_killed_give_the_serial_maps(
             assert two.record.map_hash == one.record.map_hash
             assert map_hash(open_memory(two.record.out)) == one.record.map_hash
             assert two.record.T_map_camera.tobytes() == one.record.T_map_camera.tobytes()
-        mark.unlink()
         for workers in (1, 2):
-            if workers == 1:
-                mark.write_text("not in this process")
-            else:
-                mark.unlink()
-            build_merged(plans, tmp_path / f"all{workers}.embmem", merge_memories, frame="same", workers=workers)
-        assert mark.exists(), "a worker was killed"
-        one_, two_ = (map_hash(open_memory(tmp_path / f"all{workers}.embmem")) for workers in (1, 2))
-        assert one_ == two_
+            out = tmp_path / f"all{workers}.embmem"
+            build_merged(plans, out, merge_memories, frame="same", workers=workers)
+        assert len({map_hash(open_memory(tmp_path / f"all{workers}.embmem")) for workers in (1, 2)}) == 1
     finally:
         ray.shutdown()

@@ -109,6 +109,8 @@ def _finished(ray: Any, waiting: dict[Any, int]) -> Attempts:
         number = waiting.pop(done)
         try:
             yield (number, *ray.get(done))
+        except ray.exceptions.RayTaskError:
+            raise
         except ray.exceptions.RayError as error:
             yield number, "", f"its workers died {_RETRIES + 1} times ({type(error).__name__})"
 
