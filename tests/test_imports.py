@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from box_room import walk
 from house_plans import house_grid
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from rtabmap_writer import write_rtabmap
 from test_scene_graph import things_of, two_storeys
 
@@ -25,6 +28,7 @@ from embmem.maps.scene_graph.dsg import read_dsg, write_dsg
 from embmem.maps.scene_graph.json_files import write_node_link
 from embmem.maps.scene_graph.room_areas import RoomSketch, floors_of
 from embmem.maps.scene_graph.scene_graph import scene_graph_of
+from embmem.maps.scene_graph.things import Things
 from embmem.maps.voxels.formats.octomap_files import read_octomap, write_octomap
 from embmem.records import Query
 from embmem.sim_envs.house import make_house
@@ -55,6 +59,30 @@ def test_a_scene_graph_keeps_its_things_rooms_and_doors(tmp_path: Path, write: A
     doors, known = again.floors[0].rooms.doors, scene.floors[0].rooms.doors
     np.testing.assert_array_equal(doors.rooms, known.rooms)
     np.testing.assert_allclose(doors.width, known.width, atol=1e-9)
+
+
+boxes = arrays(np.float64, st.tuples(st.integers(1, 6), st.just(2), st.just(3)), elements=st.floats(-100, 100))
+
+
+@given(corners=boxes, data=st.data())
+def test_any_things_come_back_from_a_file_of_spark_dsg(
+    tmp_path_factory: pytest.TempPathFactory, corners: np.ndarray, data: st.DataObject
+) -> None:
+    n = len(corners)
+    ids = np.array(sorted(data.draw(st.sets(st.integers(0, 10**6), min_size=n, max_size=n))))
+    names = tuple(data.draw(st.lists(st.text(min_size=1, max_size=8), min_size=n, max_size=n)))
+    scene = SceneGraph()
+    shares = np.array(data.draw(st.lists(st.floats(0.2, 0.9), min_size=n, max_size=n)))
+    scene.update([], Things(ids, names, np.sort(corners, axis=1), np.arange(n) * 1.5, shares))
+    path = tmp_path_factory.mktemp("things") / "g.json"
+    write_dsg(path, scene.networkx())
+    objects = import_map(path).memory.layer(ObjectMemory)
+    things = objects.things()
+    np.testing.assert_array_equal(things["id"], ids)
+    assert tuple(objects.categories[i] for i in things["category"]) == names
+    np.testing.assert_allclose(things["box"], np.sort(corners, axis=1), atol=1e-9)
+    np.testing.assert_allclose(things["confidence"], shares, atol=1e-9)
+    np.testing.assert_allclose(things["last_seen"], np.arange(n) * 1.5, atol=1e-9)
 
 
 def test_what_was_imported_is_saved_asked_viewed_and_written_as_spark_dsg_again(tmp_path: Path) -> None:
