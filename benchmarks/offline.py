@@ -5,7 +5,7 @@
 Parts: `samples` builds each recording by its name alone; `surface` builds on every second frame of the Kinect sequence
 and judges by the others (offline_surface.py); `track` withholds its poses (offline_track.py; evo measures); `speed`
 tells frames/s by part and whether memory grows; `resume` kills a build again and again and looks at the hash in the
-end. `--quick` uses fewer frames. A part without its data or its libraries is left out by name.
+end; `many` builds several recordings at once (offline_many.py). `--quick` uses fewer frames. A part without its data or its libraries is left out by name.
 """
 
 from __future__ import annotations
@@ -163,8 +163,15 @@ def resume(folder: Path, *, is_quick: bool) -> Rows:
     return [row("kills", n_killed), row("same hash after kills", 1.0 * is_same, goal="1", met=is_same)]
 
 
+def many(folder: Path, *, is_quick: bool) -> Rows:
+    """Recordings at once on two workers of Ray, one of them killed, and sessions merged (offline_many.py)."""
+    from offline_many import measure
+
+    return measure(KINECT, every=8 if is_quick else 1)
+
+
 PARTS: dict[str, Callable[..., Rows]] = {
-    "samples": samples, "surface": surface, "track": track, "speed": speed, "resume": resume,
+    "samples": samples, "surface": surface, "track": track, "speed": speed, "resume": resume, "many": many,
 }  # fmt: skip
 
 

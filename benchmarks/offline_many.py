@@ -30,6 +30,7 @@ from embmem.building.plan import BuildPlan
 from embmem.building.sessions import build_merged
 from embmem.cli.build import plan_of
 from embmem.cli.main import compose_config
+from embmem.errors import import_extra
 from embmem.map_hash import map_hash
 from embmem.maps.merging import merge_memories
 from embmem.maps.spatial_memory import open_memory
@@ -94,8 +95,7 @@ def measure(source: Path, *, every: int = 1) -> list[dict[str, Any]]:
 
 def at_once(plans: Sequence[BuildPlan], folder: Path, hashes: list[str], alone: float) -> list[dict[str, Any]]:
     """Rows of Ray, started once: its start is a figure of its own."""
-    import ray
-
+    ray = import_extra("ray", "ray")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     again = [replace(plan, overwrite=True) for plan in plans]
     _, start = timed(lambda: ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False))

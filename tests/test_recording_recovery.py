@@ -80,6 +80,17 @@ def test_a_cut_mcap_gives_the_first_messages(
     assert least >= 50
 
 
+def test_messages_without_an_index_come_in_the_order_of_their_times(tmp_path: Path) -> None:
+    """rosbags refuses what the `fastwrite` preset of rosbag2 writes, if two topics overtake each other."""
+    path = tmp_path / "flat.mcap"
+    path.write_bytes(mcap_of(60, None, shuffled=True))
+    recording = open_recording(path)
+    stamps = [sample.received for sample in recording.samples()]
+    assert len(stamps) == 60
+    assert stamps == sorted(stamps)
+    assert any("no index" in note for note in recording.notes)
+
+
 def test_a_power_cut_that_leaves_zeros(tmp_path: Path) -> None:
     whole, path = mcap_of(60, CompressionType.NONE), tmp_path / "cut.mcap"
     path.write_bytes(whole[: len(whole) // 2] + bytes(5000))

@@ -125,8 +125,6 @@ def open_rosbag(path: Path) -> Recording:
     try:
         if any(has_log(file) for file in (path.iterdir() if path.is_dir() else bag.files)):
             raise InputError(f"{path}: its recorder did not finish")
-        if _unindexed(bag):
-            raise InputError(f"{path}: messages without an index")
         streams, silent = _streams(bag)
     except InputError as error:
         bag, notes = _recovered(bag, error)
@@ -178,11 +176,11 @@ def _find_files(path: Path) -> _Bag:
     return _Bag(path, (path,) if (path / "metadata.yaml").is_file() else _storage_files(path))
 
 
-def _unindexed(bag: _Bag) -> bool:
+def _is_unindexed(reader: Any) -> bool:
     """Whether a file holds messages outside of chunks, which rosbags gives in the order of the file or not at all."""
-    with bag.open() as readers:
-        storages = [storage for r in readers for storage in getattr(r.storage, "storages", [r.storage])]
-        return any(getattr(storage, "chunks", None) == [] and storage.metadata.message_count for storage in storages)
+    storage = getattr(reader, "storage", None)  # of rosbags
+    storages = getattr(storage, "storages", [storage])
+    return any(getattr(each, "chunks", None) == [] and each.metadata.message_count for each in storages)
 
 
 def _recovered(bag: _Bag, error: InputError) -> tuple[_Bag, list[str]]:
@@ -200,7 +198,8 @@ def _recovered(bag: _Bag, error: InputError) -> tuple[_Bag, list[str]]:
     notes = [f"{error}; read as far as it is whole"]
     for file in files:
         try:
-            is_whole = not has_log(file) and not _unindexed(_Bag(file, (file,)))
+            with _Bag(file, (file,)).open() as (alone,):
+                is_whole = not has_log(file) and not _is_unindexed(alone)
         except InputError:
             is_whole = False
         if is_whole:
@@ -245,6 +244,8 @@ def _streams(bag: _Bag) -> tuple[tuple[Stream, ...], list[str]]:
     heads: dict[str, tuple[str, str]] = {}
     silent: list[str] = []
     with bag.open() as readers:
+        if any(map(_is_unindexed, readers)):
+            raise InputError(f"{bag.path}: messages without an index")
         for reader in readers:
             for connection in reader.connections:
                 key = connection.topic, connection.msgtype
