@@ -5,7 +5,8 @@
 Parts: `samples` builds each recording by its name alone; `surface` builds on every second frame of the Kinect sequence
 and judges by the others (offline_surface.py); `track` withholds its poses (offline_track.py; evo measures); `speed`
 tells frames/s by part and whether memory grows; `resume` kills a build again and again and looks at the hash in the
-end; `many` builds several recordings at once (offline_many.py). `--quick` uses fewer frames. A part without its data or its libraries is left out by name.
+end; `many` builds several recordings at once (offline_many.py). `--quick` uses fewer frames. A part without its data or
+its libraries is left out by name.
 """
 
 from __future__ import annotations
