@@ -25,6 +25,7 @@ class Fault:
     layouts: tuple[str, ...] = ALL
     kinds: tuple[str, ...] = ()  # any of them is right; its own name if empty
     also: tuple[str, ...] = ()  # what follows from it and may be found, too
+    only: str = ""  # sources whose name begins so; any if empty
 
 
 def _log_uniform(rng: Rng, low: float, high: float) -> float:
@@ -316,6 +317,17 @@ def depth_along_rays(take: Take, rng: Rng, layout: str) -> str:
     return "length of the ray"
 
 
+def color_not_registered(take: Take, rng: Rng, layout: str) -> str:
+    """Houses only: colour of 7-Scenes is not registered to begin with."""
+    kind = int(rng.integers(2))
+    if kind == 0:
+        take.color = [np.ascontiguousarray(c[:, ::-1]) for c in take.color]
+        return "mirrored"
+    shift = int(rng.uniform(0.03, 0.12) * take.size[0]) * (1 if rng.random() < 0.5 else -1)
+    take.color = [np.roll(c, shift, axis=1) for c in take.color]
+    return f"{shift} px"
+
+
 ENDS = ("poses_do_not_reach",)
 FAULTS = (
     Fault("camera_axes", camera_axes),
@@ -350,4 +362,5 @@ FAULTS = (
     Fault("empty_stream", partial(odd_topic, "empty"), ("bag",)),
     Fault("wrong_type", partial(odd_topic, "wrong_type"), ("bag",)),
     Fault("depth_along_rays", depth_along_rays),
+    Fault("color_not_registered", color_not_registered, only="house"),
 )

@@ -154,9 +154,14 @@ class _Examination:
         return track.cameras[0] if track is not None and track.cameras else None
 
 
+# What spoils poses by itself, so that no convention explains them.
+_SPOILT = {"frozen_poses", "nan_poses", "pose_jump", "pose_not_rigid", "quaternion_norm", "clock_jump", "no_stamps"}
+
+
 def _not_said(more: list[Finding], findings: list[Finding]) -> list[Finding]:
     """The findings of a kind that was not found yet."""
     kinds = {finding.kind for finding in findings if finding.severity != "note"}
+    kinds |= {"poses_unexplained"} if kinds & _SPOILT else set()
     return [finding for finding in more if finding.kind not in kinds]
 
 

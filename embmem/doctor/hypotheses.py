@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize, minimize_scalar
 
-from embmem.doctor.consistency import Lens, Pairs, disagreement, pairs_of, relative, scaled
+from embmem.doctor.consistency import Lens, Pairs, disagreement, pairs_of, relative, scaled, subset
 from embmem.doctor.views import Views
 from embmem.errors import InputError
 from embmem.recordings.conventions import CAMERA_AXES, DIRECTIONS, QUATERNIONS, Conventions
@@ -25,6 +25,7 @@ MAX_FAULTS = 3
 _MUCH = 0.7  # of the disagreement that is left if a hypothesis is surely better
 _LITTLE = 0.92  # that may be left if the improvement is seen in pair after pair
 _T_VALUE = 4.0  # mean improvement of a pair by its standard error
+_FEWEST = 4  # pairs that can show anything
 _FEW_PAIRS, _FEW = 10, 0.5  # with so few pairs, so little must be left
 _AGREES = 0.04  # disagreement below which nothing is to be improved
 _MAX_OFFSET = 0.6  # [s]
@@ -87,6 +88,13 @@ class Judge:
                 del self._poses[next(iter(self._poses))]
         return scaled(self._poses[key], state.scale)
 
+    def keep_posed(self, state: State) -> None:
+        """Go on with the pairs alone of which both poses are known, where there are enough of them."""
+        is_posed = np.isfinite(self.motions(state)).all(axis=(1, 2))
+        if is_posed.sum() >= _FEWEST:
+            self.pairs = subset(self.pairs, is_posed)
+            self._poses.clear()
+
     def each(self, state: State, otherwise: Float[np.ndarray, " p"] | None = None) -> Float[np.ndarray, " p"]:
         """The disagreement of each pair; where a pose is missing 1, or `otherwise`."""
         found = disagreement(self.pairs, self.motions(state), state.lens)
@@ -108,6 +116,7 @@ def try_all(views: Views, conventions: Conventions, lens: Lens, *, period: float
     """
     judge = Judge(views)
     state = State(conventions, lens)
+    judge.keep_posed(state)
     start = judge.each(state)
     still = disagreement(judge.pairs, np.tile(np.eye(4), (len(start), 1, 1)), lens)
     verdicts: list[Verdict] = []

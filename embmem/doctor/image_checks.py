@@ -8,6 +8,7 @@ import numpy as np
 
 from embmem.doctor.finding import Finding, Number, Setting
 from embmem.doctor.glimpses import Glimpse, Glimpses
+from embmem.doctor.registration import check_registration
 from embmem.geometry import rotation_angle
 
 _TURNED, _WALKED = np.radians(0.1), 0.3  # [rad], and share of the usual step: the camera moved
@@ -15,6 +16,7 @@ _REPEATED = 0.05  # share of frames that repeat the one before although the came
 _FROZEN = 5  # frames in a row with one pose
 _MOVED = 0.12  # share of depth that must change while the pose does not
 _SAME_VIEW = 0.9  # correlation of two pictures of one thing
+_SAME_SHIFTED = 0.95  # of two that had to be moved to coincide
 _GAIN = math.log(1.22)  # of brightness between two pictures of one thing
 _SPIKE_SHARE, _SPIKE = 0.004, 25.0  # of all values; times as often as its neighbours
 _SPARSE = 0.05  # share of pixels with depth
@@ -37,6 +39,8 @@ def check_images(glimpses: Glimpses, poses: dict[int, np.ndarray], streams: dict
         findings += _depth_values(glimpses, streams["depth"])
     if "color" in streams:
         findings += _exposure(glimpses, streams["color"])
+    if "color" in streams and "depth" in streams:
+        findings += check_registration(glimpses, streams["color"])
     return findings
 
 
@@ -113,12 +117,8 @@ def _exposure(glimpses: Glimpses, name: str) -> list[Finding]:
     for a, b in glimpses.neighbours():
         if a.color is None or b.color is None or a.color.small.shape != b.color.small.shape:
             continue
-        x, y = a.color.small.ravel(), b.color.small.ravel()
-        lit = (x > 8) & (y > 8) & (x < 245) & (y < 245)
-        if lit.sum() < 0.3 * lit.size or x[lit].std() < 2 or y[lit].std() < 2:
-            continue
-        if np.corrcoef(x[lit], y[lit])[0, 1] > _SAME_VIEW:
-            gains.append(float(np.median(np.log(y[lit] / x[lit]))))
+        gain = _gain(a.color.small, b.color.small)
+        gains += [] if gain is None else [gain]
     steps = [g for g in gains if abs(g) > _GAIN]
     if not steps:
         return []
@@ -133,6 +133,20 @@ def _exposure(glimpses: Glimpses, name: str) -> list[Finding]:
         "factor": round(math.exp(abs(worst)), 3),
     }
     return [Finding("exposure_changes", "warning", name, message, evidence)]
+
+
+def _gain(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Logarithm of how much brighter b is than a, laid over it as the camera turned; None where nothing coincides."""
+    width = a.shape[1]
+    for shift in sorted(range(-(width * 2 // 5), width * 2 // 5 + 1), key=abs):
+        x = a[:, max(0, shift) : width + min(0, shift)].ravel()
+        y = b[:, max(0, -shift) : width + min(0, -shift)].ravel()
+        lit = (x > 8) & (y > 8) & (x < 245) & (y < 245)
+        if lit.sum() < 0.3 * lit.size or x[lit].std() < 2 or y[lit].std() < 2:
+            continue
+        if np.corrcoef(x[lit], y[lit])[0, 1] > (_SAME_VIEW if abs(shift) < 2 else _SAME_SHIFTED):
+            return float(np.median(np.log(y[lit] / x[lit])))
+    return None
 
 
 def _depth_values(glimpses: Glimpses, name: str) -> list[Finding]:
@@ -200,7 +214,8 @@ def _byte_order(images: list[np.ndarray], dtype: np.dtype, glimpses: Glimpses) -
         both = valid[:, 1:] & valid[:, :-1]
         if both.sum() < 50:
             return np.nan
-        return float(np.median(np.abs(np.diff(image, axis=1))[both]) / max(float(np.median(image[valid])), 1.0))
+        steps = np.abs(np.diff(image, axis=1))[both] / max(float(np.median(image[valid])), 1.0)
+        return float(np.minimum(steps, 1.0).mean())  # not the median: half of a wall may be of one value
 
     spread = images[:: max(1, len(images) // 20)]
     plain = np.nanmedian([roughness(i) for i in spread])
