@@ -10,11 +10,12 @@ from typing import NoReturn
 
 from embmem.errors import InputError, RefusedObservation
 from embmem.recordings.conventions import Conventions
-from embmem.recordings.images import image_size, read_rgb, read_u16
+from embmem.recordings.images import image_size, read_ids, read_rgb, read_u16
 from embmem.recordings.raw import RawCamera, RawData, RawImage, RawPose, Sample
 from embmem.recordings.recording import Recording, Stream
 
 FRAME_RATE = 30.0  # [1/s], of a Kinect, where the folder has no timestamps
+IDS = ("semantic", "instance")  # kinds of images that hold numbers of categories and of segments
 CAMERA, COLOR_CAMERA = "camera", "color/camera"  # streams of the intrinsics
 
 
@@ -87,8 +88,8 @@ class Folder:
 
 
 def image_sample(kind: str, file: Path, stamp: float, *, group: int = -1, stream: str | None = None) -> Sample:
-    """The sample of an image file: colour of 8 bits, anything else one channel of 16 bits."""
-    check, read = partial(_check_image, file, kind != "color"), partial(_read_image, file, kind != "color")
+    """The sample of an image file: colour of 8 bits, one channel of ids of 8 or 16, of anything else of 16."""
+    check, read = partial(_check_image, file, kind not in ("color", *IDS)), partial(_read_image, file, kind)
     return Sample(stream or kind, kind, stamp, str(file), read, group=group, check=check)
 
 
@@ -118,9 +119,11 @@ def missing(file: Path) -> NoReturn:
     raise RefusedObservation("missing_file", f"{file}: no such file")
 
 
-def _read_image(file: Path, is_u16: bool) -> RawData:
+def _read_image(file: Path, kind: str) -> RawData:
     if not file.is_file():
         missing(file)
-    if is_u16:
+    if kind in IDS:
+        return RawImage(read_ids(file), "ids")
+    if kind != "color":
         return RawImage(read_u16(file), "16UC1")
     return RawImage(read_rgb(file), file.suffix.lstrip(".").lower())

@@ -94,6 +94,16 @@ def read_u16(path: Path) -> np.ndarray:
     return image
 
 
+def read_ids(path: Path) -> np.ndarray:
+    """(h, w) uint8 or uint16 of a single-channel image of ids."""
+    import cv2
+
+    image = _decode(path, cv2.IMREAD_UNCHANGED)
+    if image.dtype not in (np.uint8, np.uint16) or image.ndim != 2:
+        raise InputError(f"{path}: expected one channel of ids, got {image.dtype}{image.shape}")
+    return image
+
+
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write (h, w) uint16 or (h, w, 3) uint8 (red first) in the format of the path's suffix.
 

@@ -7,15 +7,16 @@ from jaxtyping import Float
 
 from embmem.errors import InputError
 from embmem.observation import Intrinsics, Observation
-from embmem.recordings.choice import Choice
+from embmem.recordings.choice import Choice, color_camera_of
 from embmem.recordings.clouds import depth_faces, face_camera
 from embmem.recordings.conventions import Conventions
 from embmem.recordings.detections import Detections
+from embmem.recordings.files import IDS
 from embmem.recordings.frames import RawFrame
 from embmem.recordings.interpret import depth_of, ids_of, intrinsics_of, rgb_of, steady
 from embmem.recordings.raw import RawCamera, RawCloud, RawImage, Sample, named
 from embmem.recordings.recording import Recording
-from embmem.recordings.register import color_on_depth
+from embmem.recordings.register import color_on_depth, ids_on_depth
 from embmem.ros.tf_buffer import TfBuffer, TransformError
 
 
@@ -43,6 +44,9 @@ class Observer:
         self.camera = _read_camera(recording, choice.camera) if needs_camera else None
         self.color_camera = _read_camera(recording, choice.color_camera)
         self._intrinsics: Intrinsics | None = None
+        self._ids_camera: RawCamera | None = None  # of ids that were made in the colour image
+        if set(IDS) & set(choice.others):
+            self._ids_camera = _read_camera(recording, color_camera_of(recording, conventions))
         self._detections = Detections(recording, conventions, choice, buffer)
 
     def observe(self, frame: RawFrame, T_map_camera: Float[np.ndarray, "4 4"]) -> list[Observation]:
@@ -74,8 +78,8 @@ class Observer:
             intrinsics=intrinsics,
             depth=depth,
             rgb=rgb,
-            semantic=self._ids(parts.get("semantic")),
-            instance=self._ids(parts.get("instance")),
+            semantic=self._ids(parts.get("semantic"), frame, depth, intrinsics),
+            instance=self._ids(parts.get("instance"), frame, depth, intrinsics),
             labels=self._labels,
         )
         return [self._detections.label(frame, observation)]
@@ -100,9 +104,26 @@ class Observer:
             raise InputError(f"{sample.source}: no image")
         return image
 
-    def _ids(self, sample: Sample | None) -> np.ndarray | None:
+    def camera_of(self, kind: str, size: tuple[int, int]) -> RawCamera | None:
+        """The camera that images of that kind and size (width, height) must be of, where it is known."""
+        color, ids = self.color_camera, self._ids_camera
+        if kind == "color" and color is not None:
+            return color
+        return ids if kind in IDS and ids is not None and size == (ids.width, ids.height) else self.camera
+
+    def _ids(
+        self, sample: Sample | None, frame: RawFrame, depth: np.ndarray | None, intrinsics: Intrinsics
+    ) -> np.ndarray | None:
+        """Ids in the pixels of the main image."""
         image = self._image(sample)
-        return None if image is None or sample is None else named(sample, lambda: ids_of(image))
+        if image is None or sample is None:
+            return None
+        ids, color = named(sample, lambda: ids_of(image)), self._ids_camera
+        size = ids.shape[1], ids.shape[0]
+        if size == (intrinsics.width, intrinsics.height) or color is None or size != (color.width, color.height):
+            return ids
+        seen = named(sample, lambda: intrinsics_of(color, Conventions(), size))
+        return ids_on_depth(ids, seen, depth, intrinsics, self._between(sample.frame_id, frame))
 
     def _registered(self, rgb: np.ndarray, frame: RawFrame, depth: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
         """Colour in the pixels of the depth image, where another camera took it."""

@@ -160,8 +160,7 @@ class Reading:
     def _check(self, frame: RawFrame) -> None:
         for sample in (frame.main, *frame.parts.values()):
             size = sample.check()
-            of_color = self.observer.color_camera if sample.kind == "color" else None
-            expected = of_color or self.observer.camera
+            expected = None if size is None else self.observer.camera_of(sample.kind, size)
             if size is None or expected is None:
                 continue
             if size != (expected.width, expected.height):

@@ -1,6 +1,8 @@
 """Replica as NICE-SLAM renders it (Zhu et al., CVPR 2022): results/frameN.jpg, results/depthN.png, traj.txt.
 
-cam_params.json lies in the folder or above it and holds the camera and `scale`, the depth units a metre.
+cam_params.json lies in the folder or above it and holds the camera and `scale`, the depth units a metre. Beside
+results/ may lie semantic_class/semantic_class_N.png and semantic_instance/semantic_instance_N.png (Zhi et al., ICCV
+2021) with the names of the classes in info_semantic.json.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from embmem.recordings.raw import RawCamera, RawPose
 from embmem.recordings.recording import Recording
 from embmem.recordings.trajectories import read_matrices
 
+_MAX_ID = 1 << 16  # of 16-bit images
 _UNITS = 6553.5  # a metre, where cam_params.json does not say
 
 
@@ -34,11 +37,15 @@ def open_replica(path: Path) -> Recording:
     if not depth:
         raise InputError(f"{path}: no depthNNNNNN.png in results/")
     poses = read_matrices(path / "traj.txt")
+    names = path / "info_semantic.json"
+    semantic = numbered(path / "semantic_class", "semantic_class_") if names.is_file() else {}
+    instance = numbered(path / "semantic_instance", "semantic_instance_")
     frames = []
     for number in sorted(depth):
         files = {"depth": depth[number]}
         if color:
             files["color"] = color.get(number, path / "results" / f"frame{number:06d}.jpg")
+        files |= {kind: ids[number] for kind, ids in (("semantic", semantic), ("instance", instance)) if number in ids}
         source = f"{path / 'traj.txt'}: pose {number}"
         frames.append(FrameFiles(number, number / FRAME_RATE, files, partial(_pose, poses, number, source), source))
     parameters = next((p for p in (path / "cam_params.json", path.parent / "cam_params.json") if p.is_file()), None)
@@ -53,6 +60,7 @@ def open_replica(path: Path) -> Recording:
         frames=frames,
         camera=None if parameters is None else partial(_camera, parameters),
         conventions=Conventions(depth_unit=1.0 / scale, depth_invalid=(0.0,)),
+        labels=_classes(names) if semantic else (),
         notes=() if parameters else ("cam_params.json is missing, here and in the folder above",),
     ).recording()
 
@@ -61,6 +69,18 @@ def _pose(poses: list[RawPose], number: int, source: str) -> RawPose:
     if number >= len(poses):
         raise InputError(f"{source}: there are only {len(poses)}")
     return poses[number]
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    """Names of the classes, their ids the places; empty where an id has none."""
+    rows = read_json(path).get("classes")
+    names = {0: "unlabelled"}
+    for row in rows if isinstance(rows, list) else [None]:
+        number, name = (row.get("id"), row.get("name")) if isinstance(row, dict) else (None, None)
+        if type(number) is not int or not 0 <= number < _MAX_ID or not isinstance(name, str):
+            raise InputError(f"{path}: classes must be a list of ids below {_MAX_ID} with names, got {row!r:.80}")
+        names[number] = name
+    return tuple(names.get(i, "") for i in range(max(names) + 1))
 
 
 def _camera_values(path: Path) -> dict[str, object]:
