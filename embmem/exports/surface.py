@@ -55,8 +55,11 @@ def surface_of(occupancy: Occupancy, paint: Painter | None = None) -> Surface:
         raise InputError("the map has no occupied voxel to make a surface of")
     edge = float(occupancy.resolution)
     keys, points, faces, n = [], [], [], 0
-    for corner in _tiles(np.floor(centres / edge).astype(np.int64)):
-        field = _log_odds(occupancy, corner)
+    voxels = np.floor(centres / edge).astype(np.int64)
+    first, last = voxels.min(axis=0) - 1, voxels.max(axis=0) + 1  # beyond, nothing is occupied
+    for tile in _tiles(voxels):
+        corner = np.maximum(tile, first)
+        field = _log_odds(occupancy, corner, np.minimum(tile + SIDE, last))
         if field.max() <= _LEVEL:
             continue
         vertices, triangles, _, _ = marching_cubes(field, _LEVEL, gradient_direction="ascent")
@@ -100,12 +103,17 @@ def _distinct(rows: Int[np.ndarray, "n 3"]) -> Int[np.ndarray, "m 3"]:
     return rows[np.unique(numbers, return_index=True)[1]]
 
 
-def _log_odds(occupancy: Occupancy, corner: Int[np.ndarray, "3"]) -> Float[np.ndarray, "a b c"]:
-    """Log-odds at the corners of the cubes of a tile."""
-    axes = [(np.arange(SIDE + 1) + at + 0.5) * occupancy.resolution for at in corner.tolist()]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    values = np.clip(np.nan_to_num(occupancy.log_odds(points), nan=UNSEEN), -_LIMIT, _LIMIT)
-    return values.astype(np.float32).reshape([SIDE + 1] * 3)
+def _log_odds(
+    occupancy: Occupancy, low: Int[np.ndarray, "3"], high: Int[np.ndarray, "3"]
+) -> Float[np.ndarray, "a b c"]:
+    """Log-odds of the voxels from `low` to `high`, the corners of the cubes of a tile."""
+    shape = [int(n) for n in high - low + 1]
+    points = np.empty((*shape, 3))
+    for axis in range(3):
+        level = (np.arange(low[axis], high[axis] + 1) + 0.5) * occupancy.resolution
+        points[..., axis] = np.expand_dims(level, [other for other in range(3) if other != axis])
+    values = np.clip(np.nan_to_num(occupancy.log_odds(points.reshape(-1, 3)), nan=UNSEEN), -_LIMIT, _LIMIT)
+    return values.astype(np.float32).reshape(shape)
 
 
 def _lattice_edges(vertices: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, "n 3"]:
