@@ -13,8 +13,9 @@ from embmem.errors import InputError
 from embmem.exports.route_graph import Metadata, Place, Way, write_route_graph
 from embmem.maps.distance import descend, distance_field
 from embmem.maps.landmarks import LandmarkGraph
+from embmem.maps.scene_graph.exporting import scene_graph_in
 from embmem.maps.scene_graph.floors import Floor
-from embmem.maps.scene_graph.scene_graph import SceneGraph, scene_graph_of
+from embmem.maps.scene_graph.scene_graph import SceneGraph
 from embmem.maps.voxels import VoxelMap
 from embmem.protocols import Layer
 
@@ -44,7 +45,7 @@ def route_graph_of(layers: Sequence[Layer]) -> tuple[list[Place], list[Way]]:
     if landmarks is not None and landmarks.to_networkx().number_of_edges():
         return _of_landmarks(landmarks.to_networkx())
     if any(isinstance(layer, (VoxelMap, SceneGraph)) for layer in layers):
-        builder = _Rooms(scene_graph_of(layers))
+        builder = _Rooms(scene_graph_in(layers))
         if builder.ways:
             return builder.places, builder.ways
     kinds = [layer.kind for layer in layers]

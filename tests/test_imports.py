@@ -25,9 +25,9 @@ from embmem.map_hash import map_hash
 from embmem.maps import LandmarkGraph, ObjectMemory, SceneGraph, VoxelMap, open_memory
 from embmem.maps.importing import import_map
 from embmem.maps.scene_graph.dsg import read_dsg, write_dsg
+from embmem.maps.scene_graph.exporting import scene_graph_in
 from embmem.maps.scene_graph.json_files import write_node_link
 from embmem.maps.scene_graph.room_areas import RoomSketch, floors_of
-from embmem.maps.scene_graph.scene_graph import scene_graph_of
 from embmem.maps.scene_graph.things import Things
 from embmem.maps.voxels.formats.octomap_files import read_octomap, write_octomap
 from embmem.records import Query
@@ -147,7 +147,7 @@ def test_a_graph_of_hydra_brings_places_as_landmarks_and_rooms_around_them(tmp_p
     (mug_hit, *_) = memory.query(Query(entity="mug"))
     assert mug_hit.position is not None
     np.testing.assert_allclose(mug_hit.position, [4.0, 0.2, 1.2])
-    assert scene_graph_of(memory.layers) is scene
+    assert scene_graph_in(memory.layers) is scene
 
 
 def test_storeys_become_floors_again(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_floor_plan_has_rooms_and_comes_back_bit_for_bit(tmp_path: Path) -> No
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "in" / name).read_bytes()
     rooms = len(json.loads((tmp_path / "out" / "route_graph.geojson").read_text())["features"])
     assert rooms > len(house.rooms)
-    assert len(scene_graph_of(open_memory(file).layers).room_ids()) == len(house.rooms)
+    assert len(scene_graph_in(open_memory(file).layers).room_ids()) == len(house.rooms)
 
 
 def test_a_real_building_is_the_same_to_the_tools_of_octomap(tmp_path: Path, data_dir: Path) -> None:

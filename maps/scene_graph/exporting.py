@@ -8,12 +8,25 @@ from pathlib import Path
 from embmem.errors import InputError
 from embmem.maps.scene_graph.dsg import write_dsg
 from embmem.maps.scene_graph.json_files import write_node_link
-from embmem.maps.scene_graph.scene_graph import scene_graph_of
+from embmem.maps.scene_graph.scene_graph import SceneGraph, scene_graph_of
 from embmem.maps.scene_graph.text import graph_text
+from embmem.maps.voxels.voxel_map import VoxelMap
 from embmem.output import write_atomic
 from embmem.protocols import Layer
 
 FORMS = ("scene_graph", "dsg", "text")
+
+
+def scene_graph_in(layers: Sequence[Layer], min_confidence: float = 0.5) -> SceneGraph:
+    """The scene graph of a memory's layers, brought up to date; as it is where there are no voxels: it was imported.
+
+    Raises:
+        ValueError: if there is neither.
+    """
+    own = next((layer for layer in layers if isinstance(layer, SceneGraph)), None)
+    if own is not None and not any(isinstance(layer, VoxelMap) for layer in layers):
+        return own
+    return scene_graph_of(layers, min_confidence=min_confidence)
 
 
 def write_scene_graph(
@@ -36,7 +49,7 @@ def write_scene_graph(
     if form not in FORMS:
         raise ValueError(f"a scene graph is written as one of {', '.join(FORMS)}, not {form!r}")
     try:
-        graph = scene_graph_of(layers, min_confidence=min_confidence).networkx()
+        graph = scene_graph_in(layers, min_confidence).networkx()
     except ValueError as error:
         raise InputError(str(error)) from error
     if len(graph) == 0:

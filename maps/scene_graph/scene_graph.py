@@ -268,15 +268,13 @@ class SceneGraph:
 def scene_graph_of(layers: Sequence[Layer], graph: SceneGraph | None = None, min_confidence: float = 0.5) -> SceneGraph:
     """The scene graph of a memory's layers: the one among them, or `graph`, or a new one, brought up to date.
 
-    Without a voxel map the one among them stays as it is: it was imported.
-
     Raises:
-        ValueError: if there is neither among the layers.
+        ValueError: if there is no voxel map among the layers.
     """
+    if not any(isinstance(layer, VoxelMap) for layer in layers):
+        raise ValueError(f"a scene graph needs a voxel map, the layers are {[layer.kind for layer in layers]}")
     given = [] if graph is None else [graph]
     found = next((layer for layer in (*given, *layers) if isinstance(layer, SceneGraph)), None)
-    if found is None and not any(isinstance(layer, VoxelMap) for layer in layers):
-        raise ValueError(f"a scene graph needs a voxel map, the layers are {[layer.kind for layer in layers]}")
     found = SceneGraph() if found is None else found
     found.derive(layers, min_confidence)
     return found
