@@ -78,8 +78,8 @@ def surface(folder: Path, *, is_quick: bool) -> Rows:
             for what in ("f_score", "completeness", "precision"):
                 ours, peer = getattr(mine, what), getattr(theirs, what)
                 is_goal = what != "precision"  # alone it is won by saying little
-                found.append(row(f"{what} at {voxel:g} m", ours, peer=peer, peer_name=name,
-                                 goal=">= peer" if is_goal else "none set", met=ours >= peer or not is_goal))  # fmt: skip
+                goal, is_met = (">= peer", ours >= peer) if is_goal else ("none set", True)
+                found.append(row(f"{what} at {voxel:g} m", ours, peer=peer, peer_name=name, goal=goal, met=is_met))
         peer = quality["Open3D TSDF"].seconds
         found.append(row(f"CPU s to integrate at {voxel:g} m", mine.seconds, peer=peer, peer_name="Open3D TSDF",
                          goal="<= peer", met=mine.seconds <= peer))  # fmt: skip

@@ -118,7 +118,6 @@ class Pipeline:
         registration = self.o3d.pipelines.registration
         graph, place = registration.PoseGraph(), np.eye(4)
         graph.nodes.append(registration.PoseGraphNode(np.eye(4)))
-        last = 0
         for s in range(len(clouds)):
             for t in range(s + 1, len(clouds)):
                 if t == s + 1:  # neighbours begin from the frame-to-frame odometry between them
@@ -128,14 +127,11 @@ class Pipeline:
                     guess = self._by_features(clouds[s], clouds[t])
                 T, information, fitness = self._icp(clouds[s], clouds[t], guess)
                 if t == s + 1:
-                    place, last = T @ place, t
+                    place = T @ place
                     graph.nodes.append(registration.PoseGraphNode(np.linalg.inv(place)))
                     graph.edges.append(registration.PoseGraphEdge(s, t, T, information, uncertain=False))
                 elif fitness > 0.3:
                     graph.edges.append(registration.PoseGraphEdge(s, t, T, information, uncertain=True))
-        if last > 1:
-            order = sorted(range(len(graph.edges)), key=lambda e: graph.edges[e].target_node_id)
-            graph.edges[:] = [graph.edges[e] for e in order]
         self._optimise(graph, 1.4 * VOXEL, 5.0)
         return [np.asarray(node.pose) for node in graph.nodes]
 

@@ -132,6 +132,8 @@ def find_track(
             level = replace(plan, frame="level", on_fault="skip")
             close_loops(track, graph, _reading(level, memory, recording, track.odometry_at()))
     track.is_done = True
+    is_long = clock.seconds["odometry"] > (plan.checkpoint or 0.0)
+    checkpoints.write_if_due(memory, recording, partial(_state, track, None), clock, is_forced=is_long)
 
 
 def _reading(

@@ -40,7 +40,7 @@ class Checkpoints:
     Args:
         out: what is built.
         settings: what decides about the map.
-        seconds: between two checkpoints at least; None writes none.
+        seconds: between two checkpoints at least; 0 writes one a frame, None none.
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any], *, seconds: float | None) -> None:
@@ -70,9 +70,14 @@ class Checkpoints:
         self._check_settings(settings)
         return Saved(self.path, layers, store, state.params, state.arrays)
 
-    def write_if_due(self, memory: Memory, recording: Recording, state: Callable[[], State], clock: Clock) -> None:
-        """Write down where the build is, if that was not done for long enough."""
-        if self._seconds is None or monotonic() - self._at < max(self._seconds, self._took / _SHARE):
+    def write_if_due(
+        self, memory: Memory, recording: Recording, state: Callable[[], State], clock: Clock, *, is_forced: bool = False
+    ) -> None:
+        """Write down where the build is, if that was not done for long enough or `is_forced`."""
+        if self._seconds is None:
+            return
+        wait = max(self._seconds, self._took / _SHARE) if self._seconds else 0.0
+        if monotonic() - self._at < wait and not is_forced:
             return
         store = memory.store
         if not isinstance(store, RecordStore) or store.path is not None:

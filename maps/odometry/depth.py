@@ -39,7 +39,7 @@ class DepthOdometry:
         n_neighbours: int = 30,
         distance: float = 0.05,
         angle: float = 0.07,
-        min_fitness: float = 0.3,
+        min_fitness: float = 0.5,
         max_jump: float = 0.5,
         horizon: int = 2000,
     ) -> None:
