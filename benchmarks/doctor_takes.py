@@ -48,12 +48,19 @@ class Take:
 
 
 def load(path: Path | str, *, first: int = 0, n: int = 120, every: int = 1, thin: int = 1) -> Take:
-    """A clean stretch of a recording: `n` frames from `first` on, each `every`-th, images thinned out."""
+    """A clean stretch of a recording: `n` frames from `first` on, each `every`-th, images thinned out.
+
+    Some images of 7-Scenes repeat the one before bit for bit; they are left out, and the stamps are made even again.
+    """
     reading = read_recording(path, frame="identity")
     stamps, depth, color, poses = [], [], [], []
+    last = b""
     for number, observation in enumerate(reading):
         if number < first or (number - first) % every or len(stamps) == n:
             continue
+        if observation.rgb.tobytes() == last:
+            continue
+        last = observation.rgb.tobytes()
         raw = np.nan_to_num(np.rint(observation.depth[::thin, ::thin] * 1000.0)).astype(np.uint16)
         depth.append(raw)
         color.append(np.ascontiguousarray(observation.rgb[::thin, ::thin]))
@@ -61,7 +68,7 @@ def load(path: Path | str, *, first: int = 0, n: int = 120, every: int = 1, thin
         poses.append(observation.T_map_camera)
         k = observation.intrinsics
     K = np.array([k.fx, k.fy, k.cx, k.cy]) / thin
-    at = 1_700_000_000.0 + np.array(stamps) - stamps[0]
+    at = 1_700_000_000.0 + np.arange(len(stamps)) * float(np.median(np.diff(stamps)))
     take = Take(at, depth, color, K, at.copy(), np.empty((len(at), 3)), np.empty((len(at), 4)), depth[0].shape[::-1])
     take.set_matrices(np.array(poses))
     return take

@@ -48,7 +48,7 @@ def pose_at(t: float) -> np.ndarray:
 class Room:
     """What is written; a test spoils one field of it."""
 
-    n: int = 40
+    n: int = 26
     stamps: np.ndarray = field(default_factory=lambda: np.empty(0))
     depth: list[np.ndarray] = field(default_factory=list)  # uint16 [mm]
     color: list[np.ndarray] = field(default_factory=list)

@@ -58,7 +58,7 @@ def examine(
         findings += [nothing_to_see(looked), *check_tf(looked, ""), *check_stamps(looked, None, lambda _: None)]
     else:
         more, facts = _Examination(looked, choice, conventions, say).findings()
-        findings += more
+        findings = _explained(findings + more)
     return Diagnosis(
         recording=str(path),
         format=recording.format,
@@ -155,14 +155,28 @@ class _Examination:
 
 
 # What spoils poses by itself, so that no convention explains them.
-_SPOILT = {"frozen_poses", "nan_poses", "pose_jump", "pose_not_rigid", "quaternion_norm", "clock_jump", "no_stamps"}
+_SPOILT = {
+    "frozen_poses",
+    "nan_poses",
+    "pose_jump",
+    "pose_not_rigid",
+    "quaternion_norm",
+    "clock_jump",
+    "no_stamps",
+    "repeated_images",
+}
 
 
 def _not_said(more: list[Finding], findings: list[Finding]) -> list[Finding]:
     """The findings of a kind that was not found yet."""
     kinds = {finding.kind for finding in findings if finding.severity != "note"}
-    kinds |= {"poses_unexplained"} if kinds & _SPOILT else set()
     return [finding for finding in more if finding.kind not in kinds]
+
+
+def _explained(findings: list[Finding]) -> list[Finding]:
+    """The findings without that of poses that nothing explains, where something does."""
+    is_spoilt = any(f.kind in _SPOILT and f.severity != "note" for f in findings)
+    return [f for f in findings if not (is_spoilt and f.kind == "poses_unexplained")]
 
 
 def _continues(glimpses: Glimpses, at: int) -> bool | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -29,6 +30,8 @@ _FEWEST = 4  # pairs that can show anything
 _FEW_PAIRS, _FEW = 10, 0.5  # with so few pairs, so little must be left
 _AGREES = 0.04  # disagreement below which nothing is to be improved
 _MAX_OFFSET = 0.6  # [s]
+_COARSE = 3  # every third pair finds about where the offset is
+_GOOD, _SHARP = 0.3, 0.03  # disagreement of good poses, and by how much half a period makes it worse
 # What a continuous hypothesis must differ by to be worth a finding.
 _LEAST = {"scale": 0.04, "focal": 0.035, "center": 0.02, "offset": 0.012}
 
@@ -80,7 +83,8 @@ class Judge:
         key = state.conventions, state.offset
         if key not in self._poses:
             try:
-                poses = self.views.poses(state.conventions, shift=state.offset)
+                needed = {number for pair in self.pairs.numbers for number in pair}
+                poses = self.views.poses(state.conventions, shift=state.offset, only=needed)
             except InputError:
                 poses = {}
             self._poses[key] = relative(self.pairs, poses)
@@ -99,6 +103,12 @@ class Judge:
         """The disagreement of each pair; where a pose is missing 1, or `otherwise`."""
         found = disagreement(self.pairs, self.motions(state), state.lens)
         return np.where(np.isnan(found), 1.0 if otherwise is None else otherwise, found)
+
+    def thinned(self, step: int) -> Judge:
+        """A judge that looks at every `step`-th pair only."""
+        some = copy(self)
+        some.pairs, some._poses = subset(self.pairs, np.arange(len(self.pairs.numbers)) % step == 0), {}
+        return some
 
     def score(self, state: State) -> float:
         """The mean disagreement."""
@@ -209,23 +219,30 @@ def best_offset(judge: Judge, state: State, *, period: float) -> State:
     """The best [s] to add to the stamps of images before their poses are looked up."""
     reach = max(_MAX_OFFSET, 3 * period)
     n = min(40, max(12, math.ceil(reach / (period / 3))))
+    some = judge.thinned(_COARSE)
 
-    def score(offset: float) -> float:
+    def score(offset: float, by: Judge = judge) -> float:
         # images of which no pose is known at the ends are left out, alike for all offsets
-        each = disagreement(judge.pairs, judge.motions(replace(state, offset=offset)), state.lens)
+        each = disagreement(by.pairs, by.motions(replace(state, offset=offset)), state.lens)
         return float(np.nanmean(each)) if np.isfinite(each).mean() > 0.6 else 1.0
 
+    here, aside = score(state.offset), 0.5 * period
+    if here < _GOOD and min(score(state.offset - aside), score(state.offset + aside)) > here + _SHARP:
+        return state  # good, and sharply so: what else could be is no better
     grid = state.offset + np.linspace(-reach, reach, 2 * n + 1)
-    return replace(state, offset=float(_refined(score, grid)))
+    return replace(state, offset=_refined(score, grid, coarse=lambda offset: score(offset, some)))
 
 
-def _refined(score: Callable[[float], float], grid: np.ndarray) -> float:
-    """Where a score is least: the best of a grid, then a search between its neighbours."""
-    scores = [score(float(x)) for x in grid]
-    at = int(np.argmin(scores))
+def _refined(
+    score: Callable[[float], float], grid: np.ndarray, coarse: Callable[[float], float] | None = None
+) -> float:
+    """Where a score is least: the best of a grid by the `coarse` score, then a search between its neighbours."""
+    at = int(np.argmin([(coarse or score)(float(x)) for x in grid]))
     low, high = float(grid[max(0, at - 1)]), float(grid[min(len(grid) - 1, at + 1)])
-    found = minimize_scalar(score, bounds=(low, high), method="bounded", options={"xatol": (high - low) / 200})
-    return float(found.x) if found.fun < scores[at] else float(grid[at])
+    found = minimize_scalar(
+        score, bounds=(low, high), method="bounded", options={"xatol": (high - low) / 200, "maxiter": 14}
+    )
+    return float(found.x) if found.fun < score(float(grid[at])) else float(grid[at])
 
 
 def best_lens(judge: Judge, state: State) -> State:

@@ -50,12 +50,15 @@ class Views:
     camera_frame: str
     _sources: dict[Conventions, Poses] = field(default_factory=dict)
 
-    def poses(self, conventions: Conventions, *, shift: float = 0.0) -> dict[int, np.ndarray]:
+    def poses(
+        self, conventions: Conventions, *, shift: float = 0.0, only: Collection[int] | None = None
+    ) -> dict[int, np.ndarray]:
         """`T_world_camera` of the views by these conventions; those that have none are left out.
 
         Args:
             conventions: what the numbers of the poses mean.
             shift: [s] added to the stamps of images, besides what the conventions say.
+            only: numbers of the views that are asked for; all if not given.
 
         Raises:
             InputError: if the recording has no poses by these conventions.
@@ -65,7 +68,8 @@ class Views:
         if key not in self._sources:
             self._sources[key] = Poses(self.recording, key, camera_frame=self.camera_frame)
         whole = shift + conventions.time_offset - key.time_offset
-        frames = {n: _shifted(view.frame, whole) if whole else view.frame for n, view in self.views.items()}
+        asked = self.views if only is None else sorted(only)
+        frames = {n: _shifted(self.views[n].frame, whole) if whole else self.views[n].frame for n in asked}
         return poses_of(frames, self._sources[key])
 
 
@@ -190,19 +194,31 @@ def choose_pairs(frames: list[RawFrame], source: Poses) -> list[tuple[int, int]]
     about as well as right ones.
     """
     n = len(frames)
+    anchors = np.unique(np.linspace(0, n - 2, min(N_ANCHORS, n - 1)).astype(int)).tolist()
+    lags = {anchor: _lags(frames, anchor) for anchor in anchors}
+    wanted = {anchor + lag for anchor in anchors for lag in (0, *lags[anchor])}
+    poses = poses_of({number: frames[number] for number in sorted(wanted)}, source)
     pairs: set[tuple[int, int]] = set()
-    for anchor in np.unique(np.linspace(0, n - 2, min(N_ANCHORS, n - 1)).astype(int)).tolist():
-        lags = [k for k in _LAGS if anchor + k < n and 0 <= frames[anchor + k].stamp - frames[anchor].stamp <= _MAX_LAG]
-        lags = lags or [1]
-        poses = poses_of({k: frames[anchor + k] for k in (0, *lags)}, source)
-        if 0 not in poses or len(poses) < 2:
-            pairs |= {(anchor, anchor + lags[0]), (anchor, anchor + lags[min(3, len(lags) - 1)])}
+    for anchor in anchors:
+        posed = [lag for lag in lags[anchor] if anchor + lag in poses]
+        if anchor not in poses or not posed:
+            pairs |= {
+                (anchor, anchor + lags[anchor][0]),
+                (anchor, anchor + lags[anchor][min(3, len(lags[anchor]) - 1)]),
+            }
             continue
-        turned = {k: rotation_angle(poses[0][:3, :3].T @ T[:3, :3]) for k, T in poses.items() if k}
-        straight = max((k for k, a in turned.items() if a <= _NEAR), default=min(turned, key=turned.__getitem__))
+        R = poses[anchor][:3, :3].T
+        turned = {lag: rotation_angle(R @ poses[anchor + lag][:3, :3]) for lag in posed}
+        straight = max((lag for lag, a in turned.items() if a <= _NEAR), default=min(turned, key=turned.__getitem__))
         pairs |= {(anchor, anchor + straight)}
-        pairs |= {(anchor, anchor + min(turned, key=lambda k: (abs(turned[k] - _TURNED), k)))}
+        pairs |= {(anchor, anchor + min(turned, key=lambda lag: (abs(turned[lag] - _TURNED), lag)))}
     return sorted(pairs)
+
+
+def _lags(frames: list[RawFrame], anchor: int) -> list[int]:
+    """How many frames later a partner may come."""
+    left = [lag for lag in _LAGS if anchor + lag < len(frames)]
+    return [lag for lag in left if 0 <= frames[anchor + lag].stamp - frames[anchor].stamp <= _MAX_LAG] or [1]
 
 
 def _view(frame: RawFrame, plain: RawFrame, number: int, conventions: Conventions) -> View | None:

@@ -14,8 +14,7 @@ from pathlib import Path
 from embmem.errors import InputError
 from embmem.recordings.conventions import Conventions
 from embmem.recordings.files import image_samples
-from embmem.recordings.images import image_size
-from embmem.recordings.layout import camera_file
+from embmem.recordings.layout import camera_file, size_of_first
 from embmem.recordings.raw import RawCamera, RawPose, Sample
 from embmem.recordings.recording import Recording, Stream
 from embmem.recordings.trajectories import numbers_of, pose_samples, read_lines, read_tum
@@ -109,7 +108,7 @@ def _samples(
 
 
 def _size(depth: list[tuple[float, Path]]) -> tuple[int, int]:
-    return image_size(depth[0][1], is_u16=True)
+    return size_of_first({number: file for number, (_, file) in enumerate(depth)}, is_u16=True)
 
 
 def _driver(depth: list[tuple[float, Path]], path: Path) -> RawCamera:
