@@ -95,14 +95,14 @@ class Drawing:
             f'<circle cx="{x}" cy="{y}" r="{r:.3f}"/>{text}</a>'
         )
 
-    def scale(self) -> None:
-        """A bar of a round length with its number, at the lower left."""
+    def scale(self, larger: float = 1.0) -> None:
+        """A bar of a round length with its number, at the lower left; larger for drawings that are shown small."""
         length = _round_length(self.width / 4)
         x, y = 1.5 * self.unit, self.height - self.unit
-        tick = 0.7 * self.unit
+        tick, size = 0.7 * self.unit, 1.9 * larger * self.unit
         self._parts.append(
             f'<g class="scale"><path d="M{x:.3f} {y - tick:.3f}v{tick:.3f}h{length:g}v{-tick:.3f}"/>'
-            f'<text x="{x + length + self.unit:.3f}" y="{y:.3f}" font-size="{1.9 * self.unit:.3f}">{length:g} m</text>'
+            f'<text x="{x + length + self.unit:.3f}" y="{y:.3f}" font-size="{size:.3f}">{length:g} m</text>'
             "</g>"
         )
 

@@ -29,9 +29,12 @@ _PARTS = {  # what the parts of a build are called
     "open": "opening and checking",
     "read": "reading",
     "odometry": "odometry",
+    "moving": "finding what moves",
     "perceive": "detecting and labelling",
     "observe": "mapping",
     "loops": "closing loops",
+    "derive": "rooms and things",
+    "checkpoint": "checkpoints",
     "save": "saving",
 }
 
@@ -75,7 +78,7 @@ def coverage_section(plan: Plan | None, covered: Coverage | None) -> dict[str, A
         seen = covered.seen[::factor, ::factor]
     drawing = Drawing(plan.extent, "Floor plan, lighter where the floor was seen later")
     drawing.cells(small, time_classes(small, seen, covered.span))
-    drawing.scale()
+    drawing.scale(larger=1.8)
     seconds = covered.stamps - covered.stamps[0]
     return {
         "plan": drawing.svg(),
@@ -224,7 +227,7 @@ def _two_ways(record: BuildRecord, before: np.ndarray, after: np.ndarray) -> Mar
     drawing.way(before[:, :2, 3], "way before")
     drawing.way(after[:, :2, 3], "way")
     drawing.ends(after[:, :2, 3])
-    drawing.scale()
+    drawing.scale(larger=1.8)
     return drawing.svg()
 
 
