@@ -30,11 +30,14 @@ HELP = f"""embmem build: turn a recording into a saved map
   embmem build ../shared/data/ros2/rgbd_7scenes_mcap out=room.embmem resolution=0.1 every=4 overwrite=true
   embmem build bag out=room.embmem read.depth=/camera/depth/image_raw read.depth_unit=0.001 read.map_frame=odom
   embmem build flat out=flat.embmem memory=semantic perceive=labels colour=true   ask it in words (extra text)
+  embmem build clip out=clip.embmem odometry=depth                  without recorded poses (extra recon)
+  embmem build clip out=clip.embmem 'moving={{classes:[person]}}'     what moves is left out
   embmem build monday tuesday out=maps workers=2                    several recordings, a map each (extra ray)
   embmem build monday tuesday out=house.embmem merge=relocalise     one memory of both
 
 It reads {FORMATS}. What it cannot know or gets wrong is said with read.*; `embmem doctor` finds
 out what that should be. Files are checked before the first frame is used; the map is written whole or not at all.
+The same command goes on where a build was killed, to the same map. See docs/building.md.
 A page about it is written beside it: plan, pictures, drift, timings, what the doctor finds (report=false: none).
 """
 
@@ -143,4 +146,6 @@ def _source(reading: Reading) -> str:
         parts.append(f"poses: {reading.poses.describe}")
         skipped = ", ".join(f"{n} {fault}" for fault, n in sorted(reading.poses.skipped.items()))
         parts += [f"poses left out: {skipped}"] if skipped else []
+    else:
+        parts.append("poses: odometry")
     return "; ".join([*parts, *reading.recording.notes])
