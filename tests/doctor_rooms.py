@@ -80,7 +80,7 @@ def write_folder(room: Room, path: Path) -> Path:
 
 
 def write_tum(room: Room, path: Path, *, order: str = "xyzw", late: float = 0.0) -> Path:
-    """TUM's layout with poses at 50 Hz; the stamps of images are `late` seconds behind the truth."""
+    """TUM's layout with poses at 20 Hz; the stamps of images are `late` seconds behind the truth."""
     (path / "depth").mkdir(parents=True)
     np.savetxt(path / "camera-intrinsics.txt", room.K)
     lines = []
@@ -89,7 +89,7 @@ def write_tum(room: Room, path: Path, *, order: str = "xyzw", late: float = 0.0)
         lines.append(f"{stamp + late:.6f} depth/{n}.png")
     (path / "depth.txt").write_text("\n".join(lines))
     poses = []
-    for t in np.arange(-1.0, room.n / RATE + 1.0, 0.02):
+    for t in np.arange(-0.6, room.n / RATE + 0.6, 0.05):
         T = pose_at(t)
         quat = Rotation.from_matrix(T[:3, :3]).as_quat()
         quat = quat if order == "xyzw" else quat[[3, 0, 1, 2]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +20,6 @@ def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
     room = Room(n=24)
     room.T = room.T @ np.linalg.inv(AXES["body"])
     return write_folder(room, tmp_path_factory.mktemp("cli") / "body")
-
-
-def data(name: str) -> Path:
-    path = Path(os.environ.get("EMBMEM_DATA_DIR", "/nonexistent")) / name
-    if not path.exists():
-        pytest.skip(f"needs {name} under EMBMEM_DATA_DIR")
-    return path
 
 
 def test_the_flag_that_is_shown_mends_the_recording(
@@ -53,19 +45,6 @@ def test_a_corrected_recording_is_written_and_the_input_stays(body: Path, tmp_pa
 def test_what_cannot_be_read_is_an_error_of_the_call(tmp_path: Path) -> None:
     assert main(["doctor", str(tmp_path / "nothing")]) == 1
     assert main(["doctor", str(tmp_path), "read.camera_axes=sideways"]) == 1
-
-
-@pytest.mark.parametrize("name", ["ros2/nav2_turtlebot.mcap", "ros2/tf_example"])
-def test_a_bag_without_images_gets_one_clear_verdict(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", str(data(name))]) == 4
-    out = capsys.readouterr().out
-    assert "nothing_to_see" in out
-    assert "1 error" in out
-
-
-@pytest.mark.parametrize("name", ["rgbd/3dmatch", "rgbd/redwood_living_room", "octomap/spherical_scan.graph"])
-def test_nothing_is_wrong_with_clean_public_data(name: str) -> None:
-    assert main(["doctor", str(data(name))]) == 0
 
 
 def test_a_finding_says_what_to_type() -> None:

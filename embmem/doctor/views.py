@@ -14,7 +14,7 @@ from embmem.geometry import rotation_angle
 from embmem.recordings.choice import Choice
 from embmem.recordings.conventions import Conventions
 from embmem.recordings.frames import RawFrame, assemble
-from embmem.recordings.interpret import depth_of
+from embmem.recordings.interpret import camera_pose_of, depth_of
 from embmem.recordings.poses import Poses
 from embmem.recordings.raw import RawData, RawImage, Sample
 from embmem.recordings.recording import Recording
@@ -64,13 +64,14 @@ class Views:
             InputError: if the recording has no poses by these conventions.
         """
         is_shifted = shift != 0 or conventions.time_offset != 0
-        key = replace(conventions, time_offset=_ALMOST_NOTHING if is_shifted else 0.0)
+        # axes come last and need no other poses
+        key = replace(conventions, time_offset=_ALMOST_NOTHING if is_shifted else 0.0, camera_axes="optical")
         if key not in self._sources:
             self._sources[key] = Poses(self.recording, key, camera_frame=self.camera_frame)
         whole = shift + conventions.time_offset - key.time_offset
         asked = self.views if only is None else sorted(only)
         frames = {n: _shifted(self.views[n].frame, whole) if whole else self.views[n].frame for n in asked}
-        return poses_of(frames, self._sources[key])
+        return {n: camera_pose_of(T, conventions) for n, T in poses_of(frames, self._sources[key]).items()}
 
 
 def _shifted(frame: RawFrame, seconds: float) -> RawFrame:
