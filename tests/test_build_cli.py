@@ -58,7 +58,7 @@ def test_build_says_what_it_built(recorded: Path, tmp_path: Path, capsys: pytest
     for word in ("12 in", "none", "occupied", "0.1 m", "on disk"):
         assert word in output.out
     assert output.err == ""
-    assert [p.name for p in tmp_path.iterdir()] == ["a.embmem"]
+    assert {p.name for p in tmp_path.iterdir()} == {"a.embmem", "a.html"}
 
 
 def test_the_gates_policy_decides_about_a_bent_pose(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,7 +270,11 @@ def test_build_replaces_a_file_only_when_told(
     assert out.read_text() == "precious"
     assert main(["build", f"recording={recorded}", f"out={out}", "every=12", "overwrite=true"]) == 0
     assert main(["query", f"file={out}", "point=[0,0,0]"]) == 0
-    assert [p.name for p in tmp_path.iterdir()] == ["mine.embmem"]
+    assert {p.name for p in tmp_path.iterdir()} == {"mine.embmem", "mine.html"}
+    out.unlink()
+    assert main(["build", f"recording={recorded}", f"out={out}", "every=12"]) == 1
+    assert "mine.html exists" in capsys.readouterr().err
+    assert main(["build", f"recording={recorded}", f"out={out}", "every=12", "report=false"]) == 0
 
 
 @pytest.mark.parametrize(
