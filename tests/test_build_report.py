@@ -158,7 +158,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("builds")
     write_rgbd_folder(walk(16), folder / "room")
     memory = folder / "room.embmem"
-    assert main(["build", str(folder / "room"), f"out={memory}"]) == 0
+    assert main(["build", str(folder / "room"), f"out={memory}", "page.doctor=false"]) == 0
     return memory
 
 
