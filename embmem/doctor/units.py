@@ -35,7 +35,8 @@ def explain_scale(scale: float, believed: Believed, evidence: dict[str, Number],
     pose_scale, is_usual = _snapped(believed.pose_scale * scale, POSE_SCALES)
     unit, is_unit = _snapped(believed.depth_unit / scale, DEPTH_UNITS)
     as_poses = _unlikely(believed.depth, believed.speed * scale) + (0.0 if is_usual else _ODD_SCALE)
-    as_depth = _unlikely(believed.depth / scale, believed.speed) + (_ODD_SCALE * (unit in _RARE) if is_unit else _ODD_UNIT)
+    odd_unit = _ODD_SCALE * (unit in _RARE) if is_unit else _ODD_UNIT
+    as_depth = _unlikely(believed.depth / scale, believed.speed) + odd_unit
     numbers: dict[str, Number] = {"ratio": round(scale, 6), "median_depth_m": round(believed.depth, 4)}
     numbers |= {"speed_m_s": round(believed.speed, 4), **evidence}
     if as_depth < as_poses:
