@@ -11,7 +11,6 @@ from embmem.doctor.finding import Finding, Number
 
 # Units that people use: of raw depth [m], and of positions.
 DEPTH_UNITS = (1.0, 0.01, 1e-3, 2e-4, 1e-4, 1 / 6553.5, 2.5e-4, 1.25e-4, 5e-4)
-_RARE = DEPTH_UNITS[6:]  # as unlikely as an odd scale of poses
 POSE_SCALES = (1e-3, 1e-2, 0.1, 0.0254, 0.3048, 10.0, 100.0, 1000.0)
 _DEPTH, _DEPTH_SPREAD = 2.2, 0.7  # [m] median depth indoors, and the spread of its logarithm
 _SPEED, _SPEED_SPREAD = 0.4, 1.5  # [m/s] of a camera
@@ -35,8 +34,7 @@ def explain_scale(scale: float, believed: Believed, evidence: dict[str, Number],
     pose_scale, is_usual = _snapped(believed.pose_scale * scale, POSE_SCALES)
     unit, is_unit = _snapped(believed.depth_unit / scale, DEPTH_UNITS)
     as_poses = _unlikely(believed.depth, believed.speed * scale) + (0.0 if is_usual else _ODD_SCALE)
-    odd_unit = _ODD_SCALE * (unit in _RARE) if is_unit else _ODD_UNIT
-    as_depth = _unlikely(believed.depth / scale, believed.speed) + odd_unit
+    as_depth = _unlikely(believed.depth / scale, believed.speed) + (0.0 if is_unit else _ODD_UNIT)
     numbers: dict[str, Number] = {"ratio": round(scale, 6), "median_depth_m": round(believed.depth, 4)}
     numbers |= {"speed_m_s": round(believed.speed, 4), **evidence}
     if as_depth < as_poses:
