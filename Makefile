@@ -13,7 +13,7 @@ VECTORS ?= ../shared/vectors/navigation_metrics.json
 help:
 	@echo "make demo       install, evaluate agents with and without memory, show a table and a report"
 	@echo "make test       install, lint, type-check, run every test"
-	@echo "make fuzz       10,000 damaged inputs of each kind for the readers of recordings and maps"
+	@echo "make fuzz       100,000 damaged inputs for each reader of recordings and maps (the tests try 10,000)"
 	@echo "make benchmark  run every benchmark and write benchmarks/results/*.json"
 	@echo "make format     format the code"
 
@@ -39,12 +39,12 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 fuzz: $(VENV)/dev.stamp
-	PYTHONPATH=tests $(BIN)/python tests/fuzz_recordings.py 10000
-	PYTHONPATH=tests $(BIN)/python tests/fuzz_storage.py 10000
-	PYTHONPATH=tests $(BIN)/python tests/fuzz_imports.py 10000
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_recordings.py 100000
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_storage.py 100000
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_imports.py 100000
 
 benchmark: $(VENV)/dev.stamp
 	@mkdir -p benchmarks/results

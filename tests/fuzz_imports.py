@@ -1,6 +1,6 @@
 """Damaged maps of other programs by the thousand; see `fuzz_recordings`, whose mutations these are.
 
-`python tests/fuzz_imports.py 10000` tries so many of each kind (`make fuzz`).
+`python tests/fuzz_imports.py 10000` tries so many for each reader, shared out among the kinds that it reads.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import resource
 import sys
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -119,17 +120,27 @@ def _standing() -> np.ndarray:
     return T
 
 
+def shares(kinds: Iterable[str], n: int) -> dict[str, int]:
+    """How many of each kind so that each reader gets `n`; of whole databases a twentieth of that."""
+    readers = {"tree.bt": "tree", "tree.ot": "tree", "dsg.json": "graph", "ours.json": "graph"}
+    readers |= dict.fromkeys(("map.yaml", "map.pgm", "grey_scale.png", "plain.pgm"), "grid")
+    n_kinds = Counter(readers.get(kind, "rtabmap") for kind in kinds)
+    each = {kind: -(-n // n_kinds[readers.get(kind, "rtabmap")]) for kind in kinds}
+    return {kind: max(many // 20, 10) if kind.endswith(".db") else many for kind, many in each.items()}
+
+
 def main(n: int) -> None:
-    """Try `n` damaged inputs of each kind, a twentieth of it of databases."""
+    """Try `n` damaged inputs for each reader."""
     np.seterr(over="raise")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     in_ram = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=in_ram if in_ram.is_dir() else None) as name:
         folder = Path(name)
-        for kind, (whole, read) in {**blobs(), **files(folder), **databases(folder)}.items():
-            tried = max(n // 20, 10) if kind.endswith(".db") else n
-            found = sum(survives(partial(read, data)) for data in mutations(whole, tried, 4))
-            sys.stdout.write(f"{kind}: {found:,} of {tried:,} could be read\n")
+        cases = {**blobs(), **files(folder), **databases(folder)}
+        tries = shares(cases, n)
+        for kind, (whole, read) in cases.items():
+            found = sum(survives(partial(read, data)) for data in mutations(whole, tries[kind], 4))
+            sys.stdout.write(f"{kind}: {found:,} of {tries[kind]:,} could be read\n")
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     if grown > MAX_BYTES:
         raise MemoryError(f"{grown:,} bytes")

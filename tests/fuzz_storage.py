@@ -1,8 +1,8 @@
 """Whole recordings damaged by the thousand: bags, databases, tables, videos, calibrations, lists of files.
 
-`python tests/fuzz_storage.py 10000` tries so many of each kind (`make fuzz`), and prints how many could be opened. What
-ends it: an error that is not an `InputError` of one line, an input that takes longer than `DEADLINE`, more memory than
-`MAX_BYTES`, or a file that was not there before.
+`python tests/fuzz_storage.py 10000` tries so many for each reader, shared out among the kinds of file that it reads,
+and prints how many could be opened. What ends it: an error that is not an `InputError` of one line, an input that takes
+longer than `DEADLINE`, more memory than `MAX_BYTES`, or a file that was not there before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -205,8 +206,18 @@ def _too_long(_: int, __: FrameType | None) -> None:
     raise TimeoutError(f"an input took more than {DEADLINE} s")
 
 
+OF_READER = {"metadata.yaml": "mcap", "info.json": "lerobot", "parquet": "lerobot", "video": "lerobot"}
+
+
+def shares(kinds: Iterable[str], n: int) -> dict[str, int]:
+    """How many of each kind so that each reader gets `n`; a kind begins with its reader or stands in `OF_READER`."""
+    readers = {kind: OF_READER.get(kind, kind.split()[0]) for kind in kinds}
+    n_kinds = Counter(readers.values())
+    return {kind: -(-n // n_kinds[reader]) for kind, reader in readers.items()}
+
+
 def main(n: int, names: list[str]) -> None:
-    """Try `n` damaged recordings of each kind, or of those that are named."""
+    """Try `n` damaged recordings for each reader, or those of the kinds that are named."""
     signal.signal(signal.SIGALRM, _too_long)
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libpng and libjpeg have to say
@@ -220,11 +231,13 @@ def main(n: int, names: list[str]) -> None:
         there = sorted(folder.rglob("*"))
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + MAX_BYTES, size + MAX_BYTES))
+        tries = shares(cases, n)
         for kind in names or cases:
             started = time.process_time()
-            read = run(cases[kind], n)
+            read = run(cases[kind], tries[kind])
             took = time.process_time() - started
-            sys.stdout.write(f"{kind}: {read:,} of {n:,} could be opened, {1e3 * took / n:.2f} ms each\n")
+            told = f"{read:,} of {tries[kind]:,} could be opened, {1e3 * took / tries[kind]:.2f} ms each"
+            sys.stdout.write(f"{kind}: {told}\n")
         if sorted(folder.rglob("*")) != there:
             raise FileExistsError(f"left behind: {sorted(set(folder.rglob('*')) - set(there))}")
 

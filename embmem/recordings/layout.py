@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,8 +100,8 @@ def number_in(values: dict[str, object], key: str, path: Path) -> float:
         InputError: if there is none.
     """
     value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        raise InputError(f"{path}: {key} must be a finite number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
+        raise InputError(f"{path}: {key} must be a finite number, got {str(value)[:40]}")
     return float(value)
 
 
