@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import Progress
 from rich.table import Table
 
@@ -25,7 +27,7 @@ HELP = f"""embmem doctor: what is in a recording, what is missing, what is wrong
 
   embmem doctor bag                              streams, rates, frames; findings with their numbers and the flag
   embmem doctor bag read.camera_axes=body        again, with a flag that was proposed
-  embmem doctor bag fix=read.yaml                save the proposed flags; see below
+  embmem doctor bag fix=read.yaml                save the proposed flags as YAML, a line a flag
   embmem doctor bag fix=mended.mcap              write a corrected recording (*.mcap or a folder); the input stays
   embmem doctor bag json=bag.json                all of it as JSON
 
@@ -70,10 +72,12 @@ def _settings(cfg: DictConfig) -> dict[str, Any]:
 
 
 def show(diagnosis: Diagnosis, console: Console) -> None:
-    """The diagnosis as tables."""
+    """The streams as a table, the findings one below the other."""
     console.print(_contents(diagnosis))
-    if diagnosis.findings:
-        console.print(_findings(diagnosis.findings))
+    for finding in diagnosis.findings:
+        first, *rest = _finding(finding).split("\n")
+        console.print(first, highlight=False)
+        console.print(Padding("\n".join(rest), (0, 0, 1, 2)), highlight=False)
     numbers = {severity: sum(f.severity == severity for f in diagnosis.findings) for severity in _COLORS}
     said = ", ".join(f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in numbers.items() if n)
     if not (numbers["error"] or numbers["warning"]):
@@ -91,50 +95,55 @@ def _next(diagnosis: Diagnosis) -> str:
     flags = Finding("all", "note", "", "", fix=diagnosis.fix).flags
     needs_skip = any(f.severity == "warning" and "on_fault=skip" in f.message for f in diagnosis.findings)
     return " ".join(
-        filter(None, (f"next: embmem build {diagnosis.recording} out=map.embmem", flags, "on_fault=skip" * needs_skip))
+        filter(
+            None,
+            (
+                f"next: embmem build {shlex.quote(diagnosis.recording)} out=map.embmem",
+                flags,
+                "on_fault=skip" * needs_skip,
+            ),
+        )
     )
 
 
 def _contents(diagnosis: Diagnosis) -> Table:
+    """A row a stream; what is long stands under its name, so that 80 columns are enough."""
     table = Table(title=f"{diagnosis.recording}: {diagnosis.format}", title_justify="left")
-    for name in ("stream", "what"):
-        table.add_column(name, overflow="fold")
+    table.add_column("stream", overflow="fold")
+    table.add_column("what", no_wrap=True)
     for name in ("samples", "per s", "from [s]", "for [s]"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("frame", overflow="fold")
-    table.add_column("size, encoding", overflow="fold")
     moving = [c for c in diagnosis.contents if c.kind != "tf_static" and c.first is not None]
     start = min((c.first for c in moving if c.first is not None), default=0.0)
     for content in diagnosis.contents:
-        table.add_row(*map(escape, _row(content, start)))
+        table.add_row(*_row(content, start))
     return table
 
 
 def _row(content: Content, start: float) -> tuple[str, ...]:
     has_time = content.first is not None and content.last is not None and content.kind != "tf_static"
+    under = [f"in {content.frame}"] if content.frame else []
+    under += [content.detail] if content.detail and content.detail != content.frame else []
     return (
-        content.stream,
-        content.kind,
+        "\n".join([escape(content.stream), *(f"[dim]  {escape(line)}[/]" for line in under)]),
+        escape(content.kind),
         f"{content.n_samples:,}",
         f"{content.rate:.3g}" if content.rate else "",
         f"{(content.first or 0.0) - start:.2f}" if has_time else "",
         f"{(content.last or 0.0) - (content.first or 0.0):.2f}" if has_time else "",
-        content.frame,
-        content.detail,
     )
 
 
-def _findings(findings: tuple[Finding, ...]) -> Table:
-    table = Table(title="findings", title_justify="left", show_lines=True)
-    table.add_column("severity", no_wrap=True)
-    for name in ("what", "where", "why, and the setting that mends it"):
-        table.add_column(name, overflow="fold")
-    for f in findings:
-        shown = ", ".join(f"{name} {_number(value)}" for name, value in f.evidence.items() if name != "streams")
-        text = escape(f.message) + (f"\n[dim]{escape(shown)}[/]" if shown else "")
-        text += f"\n[bold]{escape(f.flags)}[/]" if f.fix else ""
-        table.add_row(f"[{_COLORS[f.severity]}]{f.severity}[/]", f.kind, escape(f.stream), text)
-    return table
+def _finding(f: Finding) -> str:
+    """What, where, why, on what evidence, and the setting that mends it."""
+    shown = ", ".join(f"{name} {_number(value)}" for name, value in f.evidence.items() if name != "streams")
+    head = f"[{_COLORS[f.severity]}]{f.severity}[/]  [bold]{escape(f.kind)}[/]  {escape(f.stream)}".rstrip()
+    lines = [
+        escape(f.message),
+        f"[dim]{escape(shown)}[/]" if shown else "",
+        f"[bold]{escape(f.flags)}[/]" if f.fix else "",
+    ]
+    return "\n".join([head, *filter(None, lines)])
 
 
 def _number(value: float | int | str) -> str:
