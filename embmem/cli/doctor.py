@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
@@ -108,8 +109,10 @@ def _next(diagnosis: Diagnosis) -> str:
 
 def _contents(diagnosis: Diagnosis) -> Table:
     """A row a stream; what is long stands under its name, so that 80 columns are enough."""
-    table = Table(title=f"{diagnosis.recording}: {diagnosis.format}", title_justify="left")
-    table.add_column("stream", overflow="fold")
+    table = Table(
+        title=f"{diagnosis.recording}: {diagnosis.format}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1)
+    )
+    table.add_column("stream and frame", overflow="fold")
     table.add_column("what", no_wrap=True)
     for name in ("samples", "per s", "from [s]", "for [s]"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -122,8 +125,8 @@ def _contents(diagnosis: Diagnosis) -> Table:
 
 def _row(content: Content, start: float) -> tuple[str, ...]:
     has_time = content.first is not None and content.last is not None and content.kind != "tf_static"
-    under = [f"in {content.frame}"] if content.frame else []
-    under += [content.detail] if content.detail and content.detail != content.frame else []
+    detail = ", ".join(part for part in content.detail.split(", ") if part != content.frame)
+    under = [line for line in (detail, content.frame) if line]
     return (
         "\n".join([escape(content.stream), *(f"[dim]  {escape(line)}[/]" for line in under)]),
         escape(content.kind),
@@ -138,11 +141,8 @@ def _finding(f: Finding) -> str:
     """What, where, why, on what evidence, and the setting that mends it."""
     shown = ", ".join(f"{name} {_number(value)}" for name, value in f.evidence.items() if name != "streams")
     head = f"[{_COLORS[f.severity]}]{f.severity}[/]  [bold]{escape(f.kind)}[/]  {escape(f.stream)}".rstrip()
-    lines = [
-        escape(f.message),
-        f"[dim]{escape(shown)}[/]" if shown else "",
-        f"[bold]{escape(f.flags)}[/]" if f.fix else "",
-    ]
+    flags = f"[bold]{escape(f.flags)}[/]" if f.fix else ""
+    lines = [escape(f.message), f"[dim]{escape(shown)}[/]" if shown else "", flags]
     return "\n".join([head, *filter(None, lines)])
 
 
