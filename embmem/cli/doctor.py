@@ -114,7 +114,7 @@ def _contents(diagnosis: Diagnosis) -> Table:
     )
     table.add_column("stream and frame", overflow="fold")
     table.add_column("what", no_wrap=True)
-    for name in ("samples", "per s", "from [s]", "for [s]"):
+    for name in ("samples", "per s", "from s", "for s"):
         table.add_column(name, justify="right", no_wrap=True)
     moving = [c for c in diagnosis.contents if c.kind != "tf_static" and c.first is not None]
     start = min((c.first for c in moving if c.first is not None), default=0.0)
