@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from embmem.cli.build import plan_of
 from embmem.cli.main import compose_config, main
 from embmem.errors import InputError
 from embmem.geometry import rotation_angle
+from embmem.memory import Memory
 from embmem.recordings.rgbd_writer import write_rgbd_folder
 from embmem.recordings.writing import write_recording
 
@@ -137,9 +139,41 @@ def test_what_a_killed_build_left_is_not_gone_on_with_by_another_recording(recor
     write_rgbd_folder(walk(N, pitch=-0.2), tmp_path / "other")
     with pytest.raises(InputError, match="of another recording"):
         build(plan(tmp_path / "other", out))
+    files = sorted(recorded.rglob("*.png"))
+    times = files[0].stat()
+    os.utime(files[0], ns=(times.st_atime_ns, times.st_mtime_ns + 10**12))  # another content, perhaps, of the same size
+    try:
+        with pytest.raises(InputError, match="its time of change"):
+            build(plan(recorded, out))
+    finally:
+        os.utime(files[0], ns=(times.st_atime_ns, times.st_mtime_ns))
     (tmp_path / "a.embmem.building").write_bytes(b"rubbish")
     with pytest.raises(InputError, match=r"a\.embmem\.building"):
         build(plan(recorded, out))
+
+
+def test_a_map_within_the_folder_of_its_recording_is_gone_on_with(tmp_path: Path) -> None:
+    write_rgbd_folder(walk(6, pitch=-0.2), tmp_path / "recording")
+    out = tmp_path / "recording" / "a.embmem"
+    with pytest.raises(Stopped):
+        build(plan(out.parent, out, "checkpoint=0"), stop_at(3))
+    assert build_memory(plan(out.parent, out)).resumed_at > 0
+
+
+def test_the_file_of_a_killed_build_stays_until_the_map_is_safe(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.embmem"
+    with monkeypatch.context() as patch:
+        patch.setattr(Memory, "save", _disk_full)
+        with pytest.raises(OSError, match="full"):
+            build(plan(recorded, out, "checkpoint=0"))
+    assert build_memory(plan(recorded, out)).resumed_at > 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.embmem"]
+
+
+def _disk_full(memory: Memory, path: Path, *, overwrite: bool = False) -> None:
+    raise OSError("the disk is full")
 
 
 def test_the_record_tells_what_happened_and_comes_back(recorded: Path, tmp_path: Path) -> None:

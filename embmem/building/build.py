@@ -89,8 +89,10 @@ def build_memory(
         for n_done in work.frames():
             tell("building", n_done, len(work.reading))
             checkpoints.write_if_due(memory, recording, partial(_state, track, work), clock)
-    checkpoints.forget(memory)
-    return Built(_save(work, plan, track), memory, work.reading, resumed_at)
+    checkpoints.strip(memory)
+    record = _save(work, plan, track)
+    checkpoints.forget()
+    return Built(record, memory, work.reading, resumed_at)
 
 
 def begin(plan: BuildPlan, memory: Memory, recording: Recording, track: Track | None, clock: Clock) -> Work:

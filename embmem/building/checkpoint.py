@@ -66,7 +66,7 @@ class Checkpoints:
         there, settings = state.params.get("recording"), state.params.get("settings")
         if not isinstance(there, dict) or not isinstance(settings, dict):
             raise InputError(f"{self.path} is damaged; {REMEDY}")
-        self._check_source(there, source_of(recording))
+        self._check_source(there, self._source_of(recording))
         self._check_settings(settings)
         return Saved(self.path, layers, store, state.params, state.arrays)
 
@@ -85,20 +85,23 @@ class Checkpoints:
         started = monotonic()
         with clock.part("checkpoint"):
             params, arrays = state()
-            params = {**params, "settings": self._settings, "recording": source_of(recording)}
+            params = {**params, "settings": self._settings, "recording": self._source_of(recording)}
             with store.changing() as db:
                 write_layers(db, [LayerState(ROLE, VERSION, params, arrays)], 0, role=ROLE)
             write_memory_file(self.path, store, [layer.save() for layer in memory.layers], overwrite=True)
         self._at = monotonic()
         self._took = self._at - started
 
-    def forget(self, memory: Memory | None = None) -> None:
-        """Remove the file, and the state from the memory."""
-        self.path.unlink(missing_ok=True)
-        self.path.with_name(self.path.name + ".part").unlink(missing_ok=True)
-        if memory is not None and isinstance(memory.store, RecordStore):
+    def strip(self, memory: Memory) -> None:
+        """Remove the state from the memory, which is done; the file stays until what was built is safe."""
+        if isinstance(memory.store, RecordStore):
             with memory.store.changing() as db:
                 write_layers(db, [], 0, role=ROLE)
+
+    def forget(self) -> None:
+        """Remove the file."""
+        self.path.unlink(missing_ok=True)
+        self.path.with_name(self.path.name + ".part").unlink(missing_ok=True)
 
     @contextmanager
     def forgotten_on(self, error: type[BaseException]) -> Iterator[None]:
@@ -108,6 +111,12 @@ class Checkpoints:
         except error:
             self.forget()
             raise
+
+    def _source_of(self, recording: Recording) -> dict[str, Any]:
+        """What tells the recording from others; what is built may lie in its folder."""
+        beside = self.path.name.removesuffix(".building")
+        names = (beside, self.path.name, f"{beside}.part", f"{self.path.name}.part")
+        return source_of(recording, without=frozenset(self.path.with_name(name).absolute() for name in names))
 
     def _check_source(self, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
         """Refuse what is of another recording."""
@@ -163,14 +172,21 @@ class Saved:
             raise InputError(f"{self.path} is damaged: {error}; {REMEDY}") from error
 
 
-def source_of(recording: Recording) -> dict[str, Any]:
-    """What tells a recording from others without reading it: JSON values."""
+def source_of(recording: Recording, without: frozenset[Path] = frozenset()) -> dict[str, Any]:
+    """What tells a recording from others, and from itself before it was changed, without reading it: JSON values.
+
+    Args:
+        recording: whose files are looked at.
+        without: absolute paths that are none of its files.
+    """
     files: Iterable[Path] = [recording.path] if recording.path.is_file() else recording.path.rglob("*")
+    found = [file.stat() for file in files if file.absolute() not in without and file.is_file()]
     return {
         "path": str(recording.path),
         "format": recording.format,
         "streams": sorted([s.name, s.kind, s.n_samples] for s in recording.streams),
-        "size": sum(file.stat().st_size for file in files if file.is_file()),
+        "size": sum(file.st_size for file in found),
+        "time of change": max((file.st_mtime_ns for file in found), default=0),
     }
 
 

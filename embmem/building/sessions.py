@@ -7,10 +7,9 @@ frames, in the order of time, as if one camera had seen them.
 from __future__ import annotations
 
 import math
-import shutil
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -111,5 +110,9 @@ def build_merged(
     if failed:
         raise InputError("; ".join(failed))
     merged = merge(files, out, frame=frame, overwrite=overwrite)
-    shutil.rmtree(folder)
+    for file in folder.iterdir():
+        if file.name.startswith(tuple(session.name for session in files)):  # a log of the store may lie beside
+            file.unlink()
+    with suppress(OSError):  # what else somebody keeps there stays
+        folder.rmdir()
     return outcomes, merged
