@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,18 @@ def test_a_plan_that_takes_too_much_is_refused() -> None:
         voxels_of_grid(grid, height=0.01)
     with pytest.raises(InputError, match="from the origin"):
         voxels_of_grid(GridMap(np.zeros((1, 1), np.int8), np.array([9e6, 0.0]), 0.0, 0.1))
+
+
+@pytest.mark.parametrize(("shape", "yaw"), [((1, 4_000_000), 0.8), ((4000, 4000), 0.0), ((4000, 4000), 0.8)])
+def test_a_plan_that_takes_too_much_costs_no_memory(shape: tuple[int, int], yaw: float) -> None:
+    grid = GridMap(np.zeros(shape, np.int8), np.zeros(2), yaw, 0.05)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="lower the height"):
+            voxels_of_grid(grid)
+        assert tracemalloc.get_traced_memory()[1] < 2 * grid.cells.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_shares_become_log_odds_and_the_floor_lies_below() -> None:

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from ros_messages import Messages, write_bag
 
 from embmem.errors import InputError, import_extra
 from embmem.observation import Intrinsics
+from embmem.recordings import mcap_recovery
 from embmem.recordings.mcap_recovery import RecoveredMcap, unpack_chunk
 from embmem.recordings.opening import open_recording, read_recording
+from embmem.recordings.sqlite_recovery import RecoveredSqlite
 from embmem.recordings.writing import write_recording
 
 M = Messages()
@@ -237,6 +240,37 @@ def test_a_chunk_that_unpacks_to_more_than_it_says_costs_no_memory(tmp_path: Pat
         assert tracemalloc.get_traced_memory()[1] < 40 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_damaged_length_does_not_take_the_rest_of_the_file_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = mcap_of(40, CompressionType.NONE)
+    file = tmp_path / "a.mcap"
+    file.write_bytes(data[: len(data) // 2] + struct.pack("<BQ", 6, 1 << 60))
+    with file.open("r+b") as opened:
+        opened.truncate(1 << 26)
+    monkeypatch.setattr(mcap_recovery, "_MAX_RECORD", 1 << 16)
+    tracemalloc.start()
+    try:
+        assert messages_of(file)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_view_without_end_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.db3"
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("CREATE TABLE topics (id INTEGER, name TEXT, type TEXT)")
+        db.execute(
+            "CREATE VIEW messages AS WITH RECURSIVE c(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM c) "
+            "SELECT id, 1 AS topic_id, id AS timestamp, x'00' AS data FROM c"
+        )
+    with pytest.raises(InputError, match="are a view"), RecoveredSqlite(file):
+        pass
+    with pytest.raises(InputError, match="are a view"):
+        open_recording(file)
 
 
 def test_a_database_that_is_none_is_an_error(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from embmem.errors import InputError, import_extra
 
 MAGIC = b"\x89MCAP0\r\n"
 MAX_CHUNK = 1 << 30  # [byte], unpacked; recorders write about a megabyte
+_MAX_RECORD = MAX_CHUNK + (1 << 16)  # [byte]; a damaged length would take the rest of the file into RAM
 _HEAD = struct.Struct("<BQ")  # opcode, length of what follows
 _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _CHUNK = struct.Struct("<QQQI")  # first and last time, size unpacked, checksum
@@ -135,7 +136,7 @@ class RecoveredMcap:
                 self._whole = size if opcode in (_FOOTER, _DATA_END) and not is_cut else at
                 return
             if opcode in (_SCHEMA, _CHANNEL, _MESSAGE_OP, _CHUNK_OP):
-                self._take(opcode, start, file.read(min(end, size) - start))
+                self._take(opcode, start, file.read(min(end, size, start + _MAX_RECORD) - start))
             if is_cut:
                 break
             at = end

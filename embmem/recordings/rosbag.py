@@ -20,7 +20,7 @@ from embmem.errors import EmbmemError, InputError, import_extra
 from embmem.recordings.mcap_recovery import RecoveredMcap, unpack_chunk
 from embmem.recordings.raw import RawData, RawMessage, Sample
 from embmem.recordings.recording import Recording, Stream
-from embmem.recordings.sqlite_recovery import RecoveredSqlite, has_log
+from embmem.recordings.sqlite_recovery import RecoveredSqlite, check_tables, has_log
 from embmem.ros import messages, vision
 from embmem.ros.images import compressed_image_of, image_of
 
@@ -121,6 +121,9 @@ def open_rosbag(path: Path) -> Recording:
         MissingExtraError: without rosbags.
     """
     bag = _find_files(path)
+    for file in path.rglob("*.db3") if path.is_dir() else bag.files:
+        if file.suffix == ".db3" and file.is_file():
+            check_tables(file)
     notes: list[str] = []
     try:
         if any(has_log(file) for file in (path.iterdir() if path.is_dir() else bag.files)):

@@ -5,8 +5,10 @@ The file and its log are read where they lie and as they lie: nothing is written
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,7 @@ _VFS = "embmem-whole-pages"
 _HEADER = 100  # [byte], of a database
 _ROW_BYTES = 4  # no row is smaller; a damaged tree can give one row for ever
 _FARTHEST = 1 << 24  # rows that a gap may hold
+_VIEWS = "SELECT name FROM sqlite_master WHERE type = 'view'"
 _ROWS = "SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED WHERE id >= ? ORDER BY id"
 
 
@@ -26,6 +29,21 @@ def has_log(path: Path) -> bool:
     """Whether a write-ahead log lies beside the file: messages that a reader of the file alone misses."""
     log = path.with_name(path.name + "-wal")
     return log.is_file() and log.stat().st_size > 0
+
+
+def check_tables(path: Path) -> None:
+    """Refuse a file of a stranger whose messages are computed when they are asked for; damage is not looked for.
+
+    Raises:
+        InputError: if topics or messages are a view.
+    """
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as db:
+        _refuse_views(path, db.execute(_VIEWS).fetchall())
+
+
+def _refuse_views(path: Path, names: list[Any]) -> None:
+    if {"topics", "messages"} & {str(name).lower() for (name,) in names}:
+        raise InputError(f"{path}: topics or messages are a view, whose rows may have no end")
 
 
 @cache
@@ -87,6 +105,9 @@ class RecoveredSqlite:
                 self._database.execute(f"PRAGMA {setting}").fetchall()
             if not self._is_known:
                 self._learn(apsw.Error)
+        except InputError:
+            self.__exit__(None, None, None)
+            raise
         except (apsw.Error, UnicodeDecodeError) as error:
             self.__exit__(None, None, None)
             raise InputError(f"{self.path}: {' '.join(str(error).split())}") from None
@@ -118,6 +139,7 @@ class RecoveredSqlite:
                 yield wanted[topic], stamp, bytes(next(rows)[0])
 
     def _learn(self, error: type[Exception]) -> None:
+        _refuse_views(self.path, self._database.execute(_VIEWS).fetchall())
         for number, name, kind in self._database.execute("SELECT id, name, type FROM topics"):
             if isinstance(number, int) and isinstance(name, str) and isinstance(kind, str):
                 self._topics[number] = name, kind

@@ -11,6 +11,7 @@ from embmem.maps.voxels.blocks import AXIS_LIMIT, SCALE, SIDE, UNKNOWN, VOLUME, 
 from embmem.maps.voxels.formats.octomap_files import MAX_VOXELS
 from embmem.maps.voxels.voxel_map import MAX_REACH, VoxelMap
 
+_SPREAD = 4  # cells that are looked at for one that is known, at most, where all voxels are taken
 HEIGHT = 2.0  # [m] of walls: above what furniture reaches, so that rooms are told by them
 
 
@@ -37,6 +38,8 @@ def voxels_of_grid(
     n_up = round(height / resolution)
     if n_up < 1 or not np.isfinite(height):
         raise ValueError(f"height must be at least one voxel of {resolution:g} m, got {height}")
+    bottoms = [-1, *range(-(-n_up // SIDE))] if floor else list(range(-(-n_up // SIDE)))
+    _check_size(grid, len(bottoms) * SIDE, max_voxels)
     columns, values = _columns(grid)
     if not len(columns):
         raise InputError("the grid is unknown everywhere: there is nothing to import")
@@ -44,7 +47,6 @@ def voxels_of_grid(
         raise InputError(f"the grid lies more than {AXIS_LIMIT * SIDE:,} cells from the origin of its map")
     voxels = VoxelMap(resolution, max_range=min(VoxelMap.max_range, MAX_REACH * resolution))
     odds = _log_odds(voxels)
-    bottoms = [-1, *range(-(-n_up // SIDE))] if floor else list(range(-(-n_up // SIDE)))
     places, inverse = np.unique(columns // SIDE, axis=0, return_inverse=True)
     if len(places) * len(bottoms) * VOLUME > max_voxels:
         raise InputError(
@@ -63,6 +65,30 @@ def voxels_of_grid(
     )
     voxels.epoch = float(stamp)
     return voxels
+
+
+def _check_size(grid: GridMap, n_each: int, max_voxels: int) -> None:
+    """Refuse what cannot fit, before numbers of each cell are made: pictures of one colour are small files.
+
+    Raises:
+        InputError: if the known cells alone, `n_each` voxels each, are too many, or a turned grid spans too much.
+    """
+    n_known = int(np.count_nonzero(grid.cells >= 0))
+    if n_known * n_each > max_voxels:
+        raise InputError(f"a grid of {n_known:,} known cells takes more than {max_voxels:,} voxels; lower the height")
+    rows, columns = grid.cells.shape
+    if grid.yaw != 0.0 and _area_around(grid) * n_each > _SPREAD * max_voxels:
+        raise InputError(
+            f"a grid of {columns:,} x {rows:,} cells turned by {grid.yaw:g} rad spans too much for {max_voxels:,} "
+            "voxels; lower the height, or turn the picture instead"
+        )
+
+
+def _area_around(grid: GridMap) -> float:
+    """Cells of the upright box around a turned grid."""
+    rows, columns = grid.cells.shape
+    c, s = abs(np.cos(grid.yaw)), abs(np.sin(grid.yaw))
+    return float((columns * c + rows * s) * (columns * s + rows * c))
 
 
 def _layer(plane: Int8[np.ndarray, "n x y"], bottom: int, n_up: int, solid: np.int8) -> Int8[np.ndarray, "n x y z"]:
