@@ -51,6 +51,7 @@ def test_a_finding_says_what_to_type() -> None:
     found = Finding("x", "error", "", "", {}, {"intrinsics": [1.5, 2.0, 3.25, 4.0], "camera_axes": "body"})
     assert found.flags == "read.intrinsics=[1.5,2,3.25,4] read.camera_axes=body"
     assert typed(2e-4) == "0.0002"
+    assert float(typed(-1699999998.2345)) == -1699999998.2345  # of a clock that counts from when it was switched on
     with pytest.raises(ValueError, match="severity"):
         Finding("x", "awful", "", "")
     with pytest.raises(ValueError, match="no diagnosis"):

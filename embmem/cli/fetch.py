@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -37,10 +38,10 @@ def run(cfg: DictConfig) -> None:
         if "://" in name:
             sha256 = None if cfg.sha256 is None else _sha256(word(cfg, "sha256"))
             path = fetch_url(name, folder, sha256=sha256, progress=progress)
-            then = f"embmem doctor {path}"
+            then = f"embmem doctor {quote(str(path))}"
         else:
             sample = sample_named(name)
-            then = sample.then.format(path=fetch_sample(sample, folder, progress=progress))
+            then = sample.then.format(path=quote(str(fetch_sample(sample, folder, progress=progress))))
     console.print(f"go on with: {then}", highlight=False, soft_wrap=True, markup=False)
 
 

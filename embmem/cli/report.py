@@ -60,7 +60,7 @@ def report_build(cfg: DictConfig, built: Built, out: Path) -> None:
     try:
         command = shlex.join(["embmem", *sys.argv[1:]])
         write_report(cfg, built.record, built.memory, out, overwrite=cfg.overwrite, command=command)
-    except EmbmemError as error:
+    except (EmbmemError, ValueError, OSError) as error:
         Console().print(f"there is no page about it: {error}", markup=False, highlight=False)
 
 

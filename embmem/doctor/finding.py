@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SEVERITIES = ("error", "warning", "note")  # worst first
+_EXACT = 1e-6  # to which settings are typed, in whatever unit
 Number = float | int | str
 Setting = float | int | str | list[float]
 
@@ -109,7 +110,8 @@ def typed(value: Setting) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{','.join(typed(x) for x in value)}]"
     if isinstance(value, float):
-        return f"{value:.9g}"
+        short = f"{value:.9g}"
+        return short if abs(float(short) - value) < _EXACT else repr(float(value))  # offsets of clocks are long
     return str(value)
 
 

@@ -54,7 +54,7 @@ class DepthOdometry:
             distance: a frame enters the model when the camera has moved this far [m] ...
             angle: ... or turned this much [rad].
             min_fitness: share of the points that must lie in known voxels.
-            max_jump: [m] between two frames, and half of it [rad], else the frame is lost.
+            max_jump: [m] and [rad] between two frames at most, else the frame is lost.
             horizon: frames of the model after which voxels that were not seen again go.
 
         Raises:
