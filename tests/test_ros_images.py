@@ -57,11 +57,22 @@ def test_one_channel_comes_out_as_it_is(encoding: str, dtype: str, order: str, p
 @pytest.mark.parametrize(
     ("encoding", "code", "channels"),
     [("yuv422", cv2.COLOR_YUV2RGB_UYVY, 2), ("yuv422_yuy2", cv2.COLOR_YUV2RGB_YUY2, 2),
-     ("bayer_rggb8", cv2.COLOR_BayerRG2RGB, 1), ("bayer_gbrg8", cv2.COLOR_BayerGB2RGB, 1)],
+     ("bayer_rggb8", cv2.COLOR_BayerRGGB2RGB, 1), ("bayer_gbrg8", cv2.COLOR_BayerGBRG2RGB, 1)],
 )  # fmt: skip
 def test_raw_colours_are_those_of_opencv(encoding: str, code: int, channels: int) -> None:
     raw = RNG.integers(0, 256, (6, 8, channels)[: 1 + channels], dtype=np.uint8)
     np.testing.assert_array_equal(image_of(MESSAGES.image(raw, encoding)).pixels, cv2.cvtColor(raw, code))
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_bayer_image_of_one_colour_has_that_colour(pattern: str, channel: int) -> None:
+    raw = np.zeros((8, 8), np.uint8)
+    for at, colour in enumerate(pattern):  # row by row of the 2 x 2 pixels that repeat
+        raw[at // 2 :: 2, at % 2 :: 2] = 200 * ("rgb"[channel] == colour)
+    np.testing.assert_array_equal(
+        image_of(MESSAGES.image(raw, f"bayer_{pattern}8")).pixels[4, 4], 200 * np.eye(3)[channel]
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ _COLOURS = {  # encoding -> (channels, where red, green and blue are)
     "8UC3": (3, (2, 1, 0)),
     "8UC4": (4, (2, 1, 0)),
 }
-_BAYER = {"bayer_rggb8": "BayerRG", "bayer_bggr8": "BayerBG", "bayer_gbrg8": "BayerGB", "bayer_grbg8": "BayerGR"}
+# OpenCV's BayerRG is the pattern BGGR: it is called by the second row. Its names of four letters are what they say.
+_BAYER = {f"bayer_{pattern.lower()}8": f"Bayer{pattern}" for pattern in ("RGGB", "BGGR", "GBRG", "GRBG")}
 _YUV = {"yuv422": "UYVY", "uyvy": "UYVY", "yuv422_yuy2": "YUY2", "yuyv": "YUY2"}
 _SINGLE = re.compile(r"(8|16|32|64)(U|S|F)C1")
 _PNG = b"\x89PNG\r\n\x1a\n"

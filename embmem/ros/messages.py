@@ -94,6 +94,8 @@ def cloud_of(message: Any) -> RawCloud:
     data = np.frombuffer(bytes(message.data), dtype=np.uint8)
     if not 0 <= n <= MAX_POINTS or step < 1 or row < width * step or len(data) < height * row:
         raise InputError(f"a cloud of {width}x{height} points of {step} bytes, rows of {row}, in {len(data)} bytes")
+    if len(message.fields) > step:  # each becomes a column
+        raise InputError(f"a cloud of {len(message.fields)} fields in {step} bytes a point")
     points = data[: height * row].reshape(height, row)[:, : width * step].reshape(n, step)
     endian = ">" if message.is_bigendian else "<"
     columns: dict[str, np.ndarray] = {}
