@@ -52,6 +52,16 @@ def test_a_folder_is_read_without_being_told_anything(name: str, tmp_path: Path)
     assert sorted(set(stamps)) == stamps
 
 
+def test_a_missing_colour_image_moves_no_other_one(tmp_path: Path) -> None:
+    path = write("kitti", tmp_path / "room")
+    (path / "times.txt").unlink()
+    sorted((path / "image_2").iterdir())[1].unlink()
+    found = [observation.rgb for observation in read_recording(path, frame="identity")]
+    assert [rgb is None for rgb in found] == [number == 1 for number in range(N)]
+    for image, expected in zip(found, frames(), strict=True):
+        assert image is None or (expected.rgb is not None and np.abs(image.astype(int) - expected.rgb).max() <= 3)
+
+
 @pytest.mark.parametrize("layout", ["rgbd", "mcap", "lerobot"])
 def test_our_own_recordings_are_read_back_alike(layout: str, tmp_path: Path) -> None:
     path = tmp_path / ("a.mcap" if layout == "mcap" else "a")

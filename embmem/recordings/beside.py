@@ -55,10 +55,12 @@ def open_beside(path: Path) -> Recording:
         return _by_stamp(path, trajectory, listed, camera)
     poses = read_matrices(trajectory)
     frames = []
+    is_paired = len(listed.get("color", [])) == len(first)  # else some are missing, and names tell which
+    color = {number if is_paired else file.stem: file for number, (_, file) in enumerate(listed.get("color", []))}
     for number, (stamp, file) in enumerate(first):
         files = {next(iter(listed)): file}
-        if len(listed) == 2 and number < len(listed["color"]):
-            files["color"] = listed["color"][number][1]
+        if len(listed) == 2 and (image := color.get(number if is_paired else file.stem)) is not None:
+            files["color"] = image
         source = f"{trajectory}: line {number + 1}"
         frames.append(FrameFiles(number, stamp, files, partial(_pose, poses, number, source), source))
     return Folder(path, "images with a KITTI trajectory", frames, camera=camera).recording()
