@@ -69,6 +69,8 @@ benchmark: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/grid_memories.py --json benchmarks/results/grid_memories.json
 	$(BIN)/python benchmarks/relocalisation.py --json benchmarks/results/relocalisation.json
 	$(BIN)/python benchmarks/merge.py --json benchmarks/results/merge.json
+	$(BIN)/python benchmarks/doctor.py --json benchmarks/results/doctor.json
+	$(BIN)/python benchmarks/offline.py --json benchmarks/results/offline.json
 	$(BIN)/python benchmarks/round_trips.py --json benchmarks/results/round_trips.json
 	$(BIN)/python benchmarks/streets.py --quick --json benchmarks/results/streets.json
 	$(BIN)/python benchmarks/households.py --json benchmarks/results/households.json

@@ -126,7 +126,7 @@ def test_nothing_points_outside_the_page(page: Page) -> None:
 
 def test_it_says_what_the_record_says(page: Page) -> None:
     for words in (
-        "51 frames", "1 min 40 s recorded", "4.5 s to build", "5 things", "1 loops closed",
+        "51 frames", "1 min 40 s recorded", "4.5 s to build", "5 sure things", "1 loops closed",
         "4 of 55 frames were refused; the doctor has 1 finding", "3 frames refused: pose not rigid",
         "7 frames repaired: depth range", "10.0 cm moved at most", "10.0 cm at the end",
         "1 loop closed, 1 not believed",

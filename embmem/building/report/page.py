@@ -122,7 +122,7 @@ def _facts(report: Report, total: float) -> list[tuple[str, str]]:
         facts.append((f"{len(scene.rooms):,}", "room" if len(scene.rooms) == 1 else "rooms"))
     if scene.things:
         sure = sum(thing.confidence >= 0.5 for thing in scene.things)
-        facts.append((f"{sure:,}", "thing" if sure == 1 else "things"))
+        facts.append((f"{sure:,}", "sure thing" if sure == 1 else "sure things"))
     if record.loops:
         facts.append((f"{sum(loop.is_believed for loop in record.loops):,}", "loops closed"))
     return facts
