@@ -29,7 +29,9 @@ def test_the_flag_that_is_shown_mends_the_recording(
     assert "read.camera_axes=body" in capsys.readouterr().out
     diagnosis = Diagnosis.from_json(json.loads((tmp_path / "d.json").read_text()))
     assert diagnosis.fix == {"camera_axes": "body"}
-    assert (tmp_path / "read.yaml").read_text().endswith("camera_axes: body\n")
+    before = {file.name: file.stat().st_mtime_ns for file in body.iterdir()}
+    assert main(["doctor", str(tmp_path / "read.yaml")]) == 0  # the view takes the recording's place
+    assert {file.name: file.stat().st_mtime_ns for file in body.iterdir()} == before
     assert main(["doctor", str(body), "read.camera_axes=body"]) == 0
 
 

@@ -29,6 +29,7 @@ from embmem.recordings import rosbag
 from embmem.recordings.octomap_graph import open_octomap_graph
 from embmem.recordings.opening import open_recording, read_recording
 from embmem.recordings.tum import open_tum
+from embmem.recordings.view import write_view
 from embmem.recordings.writing import write_recording
 from embmem.ros.images import decode
 
@@ -132,3 +133,35 @@ def test_a_stamp_of_any_kind_is_an_error_of_ours(small: Path, tmp_path: Path) ->
         (path / "timestamps.txt").write_text(f"0\n{stamp}\n1\n")
         any_: Any = survives(lambda: list(read_recording(path)))
         assert any_ in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("recording: [", "no YAML"),
+        ("- a", "no view of a recording"),
+        ("recording: rgbd\nfile: x", "no view of a recording"),
+        ("recording: away\nread: {}", "no such folder"),
+        ("recording: rgbd\nread: {depth_unit: -1}", "depth_unit must be"),
+        ("recording: rgbd\nread: {depth_units: 1}", "no setting 'depth_units'"),
+        ("recording: view.yaml\nread: {}", "a view itself"),
+        ("a: &a [1, 1]\nb: &b [*a, *a]\nrecording: rgbd\nread: {depth_unit: *b}", "no view of a recording"),
+        ("recording: rgbd\nread:\n  depth: &a [[1]]\n  depth_unit: [*a, *a]", "words, numbers"),
+    ],
+)
+def test_a_view_that_is_none_says_why(small: Path, text: str, what: str) -> None:
+    view = small / "view.yaml"
+    view.write_text(text)
+    with pytest.raises(InputError, match=what) as error:
+        open_recording(view)
+    assert "\n" not in str(error.value)
+
+
+def test_a_view_is_read_by_its_settings_and_the_user_overrules_them(small: Path) -> None:
+    write_view(small / "half.yaml", small / "rgbd", {"depth_unit": 0.0005, "depth_invalid": [0.0, 9.0]})
+    whole, half, again = (
+        np.asarray(next(iter(read_recording(small / name, settings, frame="identity"))).depth)
+        for name, settings in (("rgbd", {}), ("half.yaml", {}), ("half.yaml", {"depth_unit": 0.001}))
+    )
+    np.testing.assert_allclose(half, whole / 2)
+    np.testing.assert_array_equal(again, whole)

@@ -28,7 +28,7 @@ HELP = f"""embmem doctor: what is in a recording, what is missing, what is wrong
 
   embmem doctor bag                              streams, rates, frames; findings with their numbers and the flag
   embmem doctor bag read.camera_axes=body        again, with a flag that was proposed
-  embmem doctor bag fix=read.yaml                save the proposed flags as YAML, a line a flag
+  embmem doctor bag fix=view.yaml                a corrected view: embmem build view.yaml out=map.embmem
   embmem doctor bag fix=mended.mcap              write a corrected recording (*.mcap or a folder); the input stays
   embmem doctor bag json=bag.json                all of it as JSON
 

@@ -1,4 +1,4 @@
-"""A corrected view of a recording: its proposed settings as a file, or a new recording; the input is never touched."""
+"""A corrected view of a recording as a small file, or a corrected recording; the input is never touched."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from embmem.doctor.finding import Diagnosis, typed
+from embmem.doctor.finding import Diagnosis
 from embmem.errors import InputError
-from embmem.output import new_file
 from embmem.recordings.opening import read_recording
+from embmem.recordings.view import SUFFIXES, write_view
 from embmem.recordings.writing import write_recording
-
-_SETTINGS = (".yaml", ".yml")
 
 
 def write_fix(diagnosis: Diagnosis, out: str | None) -> str:
@@ -20,18 +18,17 @@ def write_fix(diagnosis: Diagnosis, out: str | None) -> str:
 
     Args:
         diagnosis: whose proposed settings are used.
-        out: *.yaml for the settings alone, else a recording: *.mcap, or a folder; None: <recording>.read.yaml.
+        out: *.yaml for a view, else a recording: *.mcap, or a folder; None: the view <recording>.view.yaml.
 
     Raises:
         OutputExistsError: if the place is taken.
         InputError: if an error has no setting that mends it, or the recording cannot be read by the settings.
     """
     path = Path(out) if out else _beside(Path(diagnosis.recording))
-    if path.suffix in _SETTINGS:
-        lines = "".join(f"{name}: {typed(value)}\n" for name, value in diagnosis.fix.items())
-        with new_file(path) as part:
-            part.write_text(f"# read.* settings of {diagnosis.recording}, by embmem doctor\n{lines or '{}'}", "utf-8")
-        return f"{len(diagnosis.fix)} settings in {path}"
+    if path.suffix in SUFFIXES:
+        write_view(path, Path(diagnosis.recording), diagnosis.fix)
+        n = len(diagnosis.fix)
+        return f"{n} setting{'s' * (n != 1)} in the view {path}: give it to embmem build in place of the recording"
     unmended = [f.kind for f in diagnosis.findings if f.severity == "error" and not f.fix]
     if unmended:
         raise InputError(f"{diagnosis.recording}: nothing mends {', '.join(unmended)}; no recording was written")
@@ -42,4 +39,4 @@ def write_fix(diagnosis: Diagnosis, out: str | None) -> str:
 
 
 def _beside(recording: Path) -> Path:
-    return recording.with_name(f"{recording.name}.read.yaml")
+    return recording.with_name(f"{recording.name}.view.yaml")

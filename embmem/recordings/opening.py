@@ -19,6 +19,7 @@ from embmem.recordings.rosbag import is_rosbag, open_rosbag
 from embmem.recordings.rtabmap import is_rtabmap, open_rtabmap
 from embmem.recordings.scannet import is_scannet, open_scannet
 from embmem.recordings.tum import is_tum, open_tum
+from embmem.recordings.view import is_view, open_view
 
 # Whether it is one, how to open it; the first that says yes opens.
 _READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Recording]], ...] = (
@@ -36,7 +37,7 @@ _READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Recording]], ...]
 FORMATS = (
     "ROS 2 bags (a folder, *.mcap, *.db3), folders of RGB-D frames (7-Scenes, 3DMatch, TUM, ScanNet, Replica,\n"
     "Redwood), images with a TUM or KITTI trajectory beside them, LeRobotDataset v3, OctoMap's *.graph,\n"
-    "databases of RTAB-Map (*.db)"
+    "databases of RTAB-Map (*.db); views (*.yaml) that the doctor wrote of them"
 )
 
 
@@ -51,6 +52,8 @@ def open_recording(path: Path | str) -> Recording:
     if not path.exists():
         raise InputError(f"{path}: no such folder or file")
     try:
+        if is_view(path):
+            return open_view(path, open_recording)
         for is_one, open_one in _READERS:
             if is_one(path):
                 return open_one(path)
