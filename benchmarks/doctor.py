@@ -222,7 +222,7 @@ def main() -> None:
     for name, sources in (("tuned", TUNED), ("held_out", HELD_OUT)):
         if args.set and args.set != name:
             continue
-        chosen = (sources[1], sources[-2]) if args.quick else sources
+        chosen: tuple[Source, ...] = (sources[1], sources[-2]) if args.quick else sources
         chosen = tuple(source for source in chosen if source.name.startswith(args.source))
         scores = run_set(chosen, faults, layouts, 1 if args.quick else args.draws, console)
         total = Score()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,17 +54,19 @@ def load(path: Path | str, *, first: int = 0, n: int = 120, every: int = 1, thin
     Some images of 7-Scenes repeat the one before bit for bit; they are left out, and the stamps are made even again.
     """
     reading = read_recording(path, frame="identity")
-    stamps, depth, color, poses = [], [], [], []
+    stamps: list[float] = []
+    depth, color, poses = [], [], []
     last = b""
     for number, observation in enumerate(reading):
         if number < first or (number - first) % every or len(stamps) == n:
             continue
-        if observation.rgb.tobytes() == last:
+        rgb, metres = np.asarray(observation.rgb), np.asarray(observation.depth)
+        if rgb.tobytes() == last:
             continue
-        last = observation.rgb.tobytes()
-        raw = np.nan_to_num(np.rint(observation.depth[::thin, ::thin] * 1000.0)).astype(np.uint16)
+        last = rgb.tobytes()
+        raw = np.nan_to_num(np.rint(metres[::thin, ::thin] * 1000.0)).astype(np.uint16)
         depth.append(raw)
-        color.append(np.ascontiguousarray(observation.rgb[::thin, ::thin]))
+        color.append(np.ascontiguousarray(rgb[::thin, ::thin]))
         stamps.append(observation.stamp)
         poses.append(observation.T_map_camera)
         k = observation.intrinsics
@@ -131,7 +134,7 @@ class _Bag:
         self.take = take
         self.store = get_typestore(Stores.LATEST)
         self.types = self.store.types
-        self.events: list[tuple[float, int, str, object]] = []  # received [s], order of ties, topic, message
+        self.events: list[tuple[float, int, str, Any]] = []  # received [s], order of ties, topic, message
 
     def write(self, path: Path) -> Path:
         from rosbags.rosbag2 import StoragePlugin, Writer
@@ -155,12 +158,12 @@ class _Bag:
                 writer.write(connections[topic], round(at * 1e9), data)
         return path
 
-    def _header(self, stamp: float, frame: str) -> object:
+    def _header(self, stamp: float, frame: str) -> Any:
         nanoseconds = round(stamp * 1e9)
         time = self.types["builtin_interfaces/msg/Time"](sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
         return self.types["std_msgs/msg/Header"](stamp=time, frame_id=frame)
 
-    def _transform(self, parent: str, child: str, xyz: np.ndarray, quat: np.ndarray, stamp: float) -> object:
+    def _transform(self, parent: str, child: str, xyz: np.ndarray, quat: np.ndarray, stamp: float) -> Any:
         t = self.types
         one = t["geometry_msgs/msg/TransformStamped"](
             header=self._header(stamp, parent),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -20,7 +21,7 @@ def write_folder(bag: Path, folder: Path) -> None:
     counts = {"color": 0, "depth": 0}
     with AnyReader([bag]) as reader:
         for connection, _, data in reader.messages():
-            message = reader.deserialize(data, connection.msgtype)
+            message: Any = reader.deserialize(data, connection.msgtype)
             if connection.topic == "/tf":
                 moved = message.transforms[1]
                 np.savetxt(folder / f"frame-{len(stamps):06d}.pose.txt", _pose(moved.transform))
@@ -35,8 +36,8 @@ def write_folder(bag: Path, folder: Path) -> None:
     (folder / "timestamps.txt").write_text("\n".join(stamps))
 
 
-def _pose(transform: object) -> np.ndarray:
-    q, t = transform.rotation, transform.translation  # type: ignore[attr-defined]
+def _pose(transform: Any) -> np.ndarray:
+    q, t = transform.rotation, transform.translation
     T = np.eye(4)
     T[:3, :3] = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix() @ _OPTICAL
     T[:3, 3] = t.x, t.y, t.z

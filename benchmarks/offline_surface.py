@@ -84,8 +84,9 @@ def tsdf(frames: Sequence[Observation], voxel: float, *, least: float) -> tuple[
 
 def integrated(frames: Sequence[Observation], voxel: float, *, truncation: float, max_range: float) -> Any:
     """Open3D's TSDF of the frames; `truncation` in voxels."""
-    import open3d as o3d
+    import open3d
 
+    o3d: Any = open3d  # its stubs lack what its tensors take
     core, cpu = o3d.core, o3d.core.Device("CPU:0")
     grid = o3d.t.geometry.VoxelBlockGrid(
         ("tsdf", "weight"), (core.float32, core.float32), ((1,), (1,)), voxel, 16, 10_000, cpu

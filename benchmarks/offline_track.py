@@ -8,7 +8,7 @@ in the example from ORB features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ FRAGMENT, KEYFRAME = 100, 5  # frames of 30 a second, and of those that are used
 VOXEL = 0.05  # [m] of the fragments' clouds
 
 
-def errors(found: Sequence[np.ndarray], true: Sequence[np.ndarray], delta: int) -> tuple[float, float]:
+def errors(found: Iterable[np.ndarray], true: Iterable[np.ndarray], delta: int) -> tuple[float, float]:
     """(ATE, RPE over `delta` frames), both the rmse of the translation [m] by evo, after rigid alignment."""
     a = trajectory.PosePath3D(poses_se3=[np.asarray(T, dtype=np.float64) for T in found])
     b = trajectory.PosePath3D(poses_se3=[np.asarray(T, dtype=np.float64) for T in true])
