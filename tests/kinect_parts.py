@@ -20,9 +20,8 @@ def plan(recording: Path, out: Path, *settings: str) -> BuildPlan:
 
 def parts_of(folder: Path, name: str, numbers: Sequence[int]) -> Path:
     """Frames of the public sequence, as links."""
-    root = os.environ.get("EMBMEM_DATA_DIR", "")
-    source = Path(root) / "rgbd" / "seven_scenes"
-    if not root or not source.is_dir():
+    source = Path(os.environ.get("EMBMEM_DATA_DIR", "../shared/data")).resolve() / "rgbd" / "seven_scenes"
+    if not source.is_dir():
         pytest.skip("EMBMEM_DATA_DIR holds no public data")
     part = folder / name
     part.mkdir()

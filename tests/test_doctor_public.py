@@ -11,7 +11,7 @@ from embmem.cli.main import main
 
 
 def data(name: str) -> Path:
-    path = Path(os.environ.get("EMBMEM_DATA_DIR", "/nonexistent")) / name
+    path = Path(os.environ.get("EMBMEM_DATA_DIR", "../shared/data")) / name
     if not path.exists():
         pytest.skip(f"needs {name} under EMBMEM_DATA_DIR")
     return path

@@ -21,7 +21,7 @@ _VFS = "embmem-whole-pages"
 _HEADER = 100  # [byte], of a database
 _ROW_BYTES = 4  # no row is smaller; a damaged tree can give one row for ever
 _FARTHEST = 1 << 24  # rows that a gap may hold
-_VIEWS = "SELECT name FROM sqlite_master WHERE type = 'view'"
+_VIEWS = "SELECT count(*) FROM sqlite_master WHERE type = 'view' AND lower(name) IN ('topics', 'messages')"
 _ROWS = "SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED WHERE id >= ? ORDER BY id"
 
 
@@ -37,12 +37,14 @@ def check_tables(path: Path) -> None:
     Raises:
         InputError: if topics or messages are a view.
     """
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as db:
-        _refuse_views(path, db.execute(_VIEWS).fetchall())
+    what = f"{path.absolute().as_uri()}?immutable=1"
+    unreadable = (sqlite3.Error, UnicodeDecodeError)  # what a damaged name makes of the message of an error
+    with suppress(*unreadable), closing(sqlite3.connect(what, uri=True)) as db:
+        _refuse_views(path, db.execute(_VIEWS).fetchone()[0])
 
 
-def _refuse_views(path: Path, names: list[Any]) -> None:
-    if {"topics", "messages"} & {str(name).lower() for (name,) in names}:
+def _refuse_views(path: Path, n_views: int) -> None:
+    if n_views:
         raise InputError(f"{path}: topics or messages are a view, whose rows may have no end")
 
 
@@ -139,7 +141,7 @@ class RecoveredSqlite:
                 yield wanted[topic], stamp, bytes(next(rows)[0])
 
     def _learn(self, error: type[Exception]) -> None:
-        _refuse_views(self.path, self._database.execute(_VIEWS).fetchall())
+        _refuse_views(self.path, self._database.execute(_VIEWS).fetchone()[0])
         for number, name, kind in self._database.execute("SELECT id, name, type FROM topics"):
             if isinstance(number, int) and isinstance(name, str) and isinstance(kind, str):
                 self._topics[number] = name, kind
