@@ -35,8 +35,9 @@ HELP = f"""embmem build: turn a recording into a saved map
   embmem build monday tuesday out=maps workers=2                    several recordings, a map each (extra ray)
   embmem build monday tuesday out=house.embmem merge=relocalise     one memory of both
 
-It reads {FORMATS}. What it cannot know or gets wrong is said with read.*; `embmem doctor` finds
-out what that should be. Files are checked before the first frame is used; the map is written whole or not at all.
+It reads {FORMATS}.
+What it cannot know or gets wrong is said with read.*; `embmem doctor` finds out what that should be. Files are checked
+before the first frame is used; the map is written whole or not at all.
 The same command goes on where a build was killed, to the same map. See docs/building.md.
 A page about it is written beside it: plan, pictures, drift, timings, what the doctor finds (report=false: none).
 """
