@@ -16,8 +16,8 @@ class Parameter:
     name: str
     default: Value
     description: str
-    low: float | None = None  # least value, inclusive
-    high: float | None = None  # greatest value, inclusive
+    low: int | float | None = None  # least value, inclusive
+    high: int | float | None = None  # greatest value, inclusive
     choices: tuple[str, ...] = ()
     is_read_only: bool = False  # set when the node starts, then never again
 

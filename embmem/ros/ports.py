@@ -1,9 +1,10 @@
 """What a node may do: the small part of a ROS 2 client library that our nodes are written against.
 
 Two shells implement it: `embmem.dds` on the wire without ROS, and the lifecycle nodes of the colcon package
-`embmem_ros` on rclpy. Types are named as ROS names them (`nav_msgs/msg/OccupancyGrid`). Messages that come in are objects of the
-shell's library, read by attribute; messages that go out are plain mappings of field names to values (nested mappings,
-sequences, numpy arrays, `bytes`), in which a field that is left out has its default. So no node knows a message class.
+`embmem_ros` on rclpy. Types are named as ROS names them (`nav_msgs/msg/OccupancyGrid`). Messages that come in are
+objects of the shell's library, read by attribute; messages that go out are plain mappings of field names to values
+(nested mappings, sequences, numpy arrays, `bytes`), in which a field that is left out has its default. So no node knows
+a message class.
 
 All callbacks of a node run one after another on one thread, the shell's; none may block. A node's own threads come back
 to it with `post`.
