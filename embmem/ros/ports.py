@@ -145,8 +145,10 @@ class Ports(Protocol):
         topic: str,
         callback: Callable[[Any], None],
         qos: QoS = QoS(),
+        *,
+        raw: bool = False,
     ) -> Closable:
-        """Call back with every message."""
+        """Call back with every message; with `raw` with its CDR bytes as they came, which a recorder writes down."""
 
     def service(self, type: str, name: str, handler: Callable[[Any], Fields | Future[Fields]]) -> Closable:
         """Answer requests: at once, or later by a future that another thread sets.
