@@ -261,8 +261,7 @@ class DurableMemory(Memory):
         """Let every layer do something and log it; the id of the entry. Half of that breaks the memory."""
         self._refuse_if_broken()
         try:
-            for layer in self.layers:
-                do(layer)
+            self._each(do)
             return log()
         except BaseException as error:
             self._failure = error

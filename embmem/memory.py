@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,6 +47,7 @@ class Memory:
         if len(set(kinds)) != len(kinds):
             raise ValueError(f"one layer of a kind, got {kinds}")
         self.layers = list(layers)
+        self._locks: dict[str, AbstractContextManager[Any]] = {kind: RLock() for kind in kinds}
         self.store: Store = RecordStore() if store is None else store
         self.gate = IngressGate() if gate is None else gate
         self._view_distance = view_distance
@@ -70,25 +73,35 @@ class Memory:
         """
         observation = self._in_map(self.gate.admit(observation))
         self._record_view(observation)
-        for layer in self.layers:
-            layer.observe(observation)
+        self._each(lambda layer: layer.observe(observation))
         self._close_if_due()
         return observation
 
     def query(self, query: Query) -> list[Hit]:
         """The hits of every layer in order, then those of the store; at most `query.k` from each."""
-        hits = [hit for layer in self.layers for hit in layer.query(query)]
+        hits: list[Hit] = []
+        for layer in self.layers:
+            with self.lock(layer):
+                hits += layer.query(query)
         return hits + self.store.search(query).hits
 
     def tick(self, stamp: float) -> None:
         """Let time pass to `stamp` [s] without an observation."""
-        for layer in self.layers:
-            layer.tick(stamp)
+        self._each(lambda layer: layer.tick(stamp))
 
     def deform(self, deformation: Deformation) -> None:
         """Move every layer along with its keyframes. Records keep the pose that they were made with."""
+        self._each(lambda layer: layer.deform(deformation))
+
+    def lock(self, layer: Layer) -> AbstractContextManager[Any]:
+        """What is held while the layer changes or is asked: one thread may observe while others ask."""
+        return self._locks.setdefault(layer.kind, RLock())
+
+    def _each(self, do: Callable[[Layer], None]) -> None:
+        """Let every layer do something, while nobody asks it."""
         for layer in self.layers:
-            layer.deform(deformation)
+            with self.lock(layer):
+                do(layer)
 
     def close_loops(self) -> Deformation | None:
         """Look for places seen before, and move every layer if there are any; how they were moved, or None.
@@ -108,7 +121,8 @@ class Memory:
         """Bring the layers that follow from others up to date: rooms, floors and relations of a scene graph."""
         for layer in self.layers:
             if isinstance(layer, DerivedLayer):
-                layer.derive(self.layers)
+                with self.lock(layer):
+                    layer.derive(self.layers)
 
     def stats(self) -> dict[str, dict[str, float]]:
         """Sizes and counters of the layers, the store and the gate."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from embmem.recordings.raw import Sample
@@ -30,11 +30,46 @@ class RawFrame:
         return self.main.source if pose is None else pose.source
 
 
+class Assembler:
+    """Puts the samples of several streams together as they come, in the order of the main stream.
+
+    Each other stream gives the sample nearest in time, none if it is farther than `gap`. A frame is given out when no
+    nearer sample can come, or when the streams have gone on by some seconds without it.
+
+    Args:
+        main: name of the stream that gives one sample a frame.
+        others: kind -> name of the streams that go with it.
+        gap: [s].
+    """
+
+    def __init__(self, main: str, others: Mapping[str, str], *, gap: float) -> None:
+        self._main, self._kinds, self._gap = main, {name: kind for kind, name in others.items()}, gap
+        self._waiting: deque[Sample] = deque()
+        self._recent: dict[str, deque[Sample]] = {kind: deque(maxlen=_MAX_WAITING) for kind in others}
+
+    def add(self, sample: Sample) -> Iterator[RawFrame]:
+        """The frames that this sample completes."""
+        waiting, recent, gap = self._waiting, self._recent, self._gap
+        if sample.stream == self._main:
+            waiting.append(sample)
+        if sample.stream in self._kinds:
+            recent[self._kinds[sample.stream]].append(sample)
+        lag = max(_LAG, gap)
+        while waiting and (_is_complete(waiting[0], recent, gap) or sample.stamp > waiting[0].stamp + lag):
+            yield _nearest(waiting.popleft(), recent, gap)
+        if len(waiting) > _MAX_WAITING:
+            yield _nearest(waiting.popleft(), recent, gap)
+
+    def rest(self) -> Iterator[RawFrame]:
+        """The frames that still wait, with what there is of them."""
+        while self._waiting:
+            yield _nearest(self._waiting.popleft(), self._recent, self._gap)
+
+
 def assemble(samples: Iterable[Sample], main: str, others: dict[str, str], *, gap: float) -> Iterator[RawFrame]:
     """The frames of a pass over the samples, in the order of their main stream; a few seconds are kept in RAM.
 
-    Samples of one group form a frame, whatever their stamps. Without groups each other stream gives the sample nearest
-    in time, none if it is farther than `gap`.
+    Samples of one group form a frame, whatever their stamps; without groups see `Assembler`.
 
     Args:
         samples: in the order of the recording.
@@ -43,10 +78,8 @@ def assemble(samples: Iterable[Sample], main: str, others: dict[str, str], *, ga
         gap: [s].
     """
     kinds = {name: kind for kind, name in others.items()}
-    waiting: deque[Sample] = deque()
-    recent: dict[str, deque[Sample]] = {kind: deque(maxlen=_MAX_WAITING) for kind in others}
+    assembler = Assembler(main, others, gap=gap)
     group: list[Sample] = []
-    lag = max(_LAG, gap)
     for sample in samples:
         if sample.group >= 0:
             if group and group[0].group != sample.group:
@@ -54,17 +87,9 @@ def assemble(samples: Iterable[Sample], main: str, others: dict[str, str], *, ga
                 group = []
             group.append(sample)
             continue
-        if sample.stream == main:
-            waiting.append(sample)
-        if sample.stream in kinds:
-            recent[kinds[sample.stream]].append(sample)
-        while waiting and (_is_complete(waiting[0], recent, gap) or sample.stamp > waiting[0].stamp + lag):
-            yield _nearest(waiting.popleft(), recent, gap)
-        if len(waiting) > _MAX_WAITING:
-            yield _nearest(waiting.popleft(), recent, gap)
+        yield from assembler.add(sample)
     yield from _grouped(group, main, kinds)
-    for sample in waiting:
-        yield _nearest(sample, recent, gap)
+    yield from assembler.rest()
 
 
 def _grouped(group: list[Sample], main: str, kinds: dict[str, str]) -> Iterator[RawFrame]:
@@ -74,8 +99,11 @@ def _grouped(group: list[Sample], main: str, kinds: dict[str, str]) -> Iterator[
 
 
 def _is_complete(main: Sample, recent: dict[str, deque[Sample]], gap: float) -> bool:
-    """Whether every stream has gone past what could be nearest."""
-    return all(samples and samples[-1].stamp >= main.stamp + gap for samples in recent.values())
+    """Whether every stream has gone past what could be nearest, or has what nothing can be nearer than."""
+    return all(
+        any(sample.stamp == main.stamp or sample.stamp >= main.stamp + gap for sample in reversed(samples))
+        for samples in recent.values()
+    )
 
 
 def _nearest(main: Sample, recent: dict[str, deque[Sample]], gap: float) -> RawFrame:

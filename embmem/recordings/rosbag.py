@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -22,36 +22,12 @@ from embmem.recordings.raw import RawData, RawMessage, Sample
 from embmem.recordings.recording import Recording, Stream
 from embmem.recordings.sqlite_recovery import RecoveredSqlite, check_tables, has_log
 from embmem.ros import messages, vision
-from embmem.ros.images import compressed_image_of, image_of
+from embmem.ros.samples import CONVERSIONS, KINDS
 
 SUFFIXES = (".mcap", ".db3")
-_KINDS = {  # message type -> kind, where the name of the topic does not matter
-    "sensor_msgs/msg/CameraInfo": "camera",
-    "sensor_msgs/msg/PointCloud2": "cloud",
-    "sensor_msgs/msg/LaserScan": "scan",
-    "sensor_msgs/msg/Imu": "imu",
-    "nav_msgs/msg/Odometry": "odometry",
-    "geometry_msgs/msg/PoseStamped": "pose",
-    "geometry_msgs/msg/PoseWithCovarianceStamped": "pose",
-    "geometry_msgs/msg/TransformStamped": "pose",
-    **dict.fromkeys(vision.ARRAYS, "detections"),
-}
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _STRING = "std_msgs/msg/String"
 _TF = "tf2_msgs/msg/TFMessage"
-_CONVERSIONS: dict[str, Callable[[Any], RawData]] = {
-    "sensor_msgs/msg/Image": image_of,
-    "sensor_msgs/msg/CompressedImage": compressed_image_of,
-    "sensor_msgs/msg/CameraInfo": messages.camera_of,
-    "sensor_msgs/msg/PointCloud2": messages.cloud_of,
-    "sensor_msgs/msg/LaserScan": messages.scan_of,
-    "sensor_msgs/msg/Imu": messages.imu_of,
-    "nav_msgs/msg/Odometry": messages.pose_of,
-    "geometry_msgs/msg/PoseStamped": messages.pose_of,
-    "geometry_msgs/msg/PoseWithCovarianceStamped": messages.pose_of,
-    "geometry_msgs/msg/TransformStamped": messages.pose_of,
-    **dict.fromkeys(vision.ARRAYS, vision.detections_of),
-}
 _MAX_FRAME_ID = 1000  # characters
 
 
@@ -284,7 +260,7 @@ def _head(topic: str, msgtype: str, data: bytes) -> tuple[str, str]:
             return str(getattr(message, "encoding", getattr(message, "format", ""))), str(message.header.frame_id)
         if msgtype == _TF:
             return "", ""
-        return "", _header(data)[1] if msgtype in _CONVERSIONS else ""
+        return "", _header(data)[1] if msgtype in CONVERSIONS else ""
     except Exception:  # a damaged first message is found out when it is read
         return "", ""
 
@@ -294,7 +270,7 @@ def _kind(topic: str, msgtype: str, encoding: str) -> str:
     if msgtype == _TF:
         return "tf_static" if topic.rstrip("/").endswith("tf_static") else "tf"
     if msgtype not in _IMAGES:
-        return _KINDS.get(msgtype, "other")
+        return KINDS.get(msgtype, "other")
     name = topic.lower()
     is_single = encoding.partition(";")[0] in ("16UC1", "32FC1", "mono16", "64FC1", "16SC1", "32SC1", "8UC1", "mono8")
     if "compresseddepth" in encoding.lower() or "compresseddepth" in name:
@@ -335,7 +311,7 @@ def _sample(connection: Any, kind: str, data: bytes, source: str, received: int)
     stamp, frame_id, read = received, "", partial(_decode, data, msgtype, source)
     if msgtype == _TF:
         read = partial(_decode_tf, data, kind == "tf_static", source)
-    elif msgtype in _CONVERSIONS:
+    elif msgtype in CONVERSIONS:
         try:
             stamp, frame_id = _header(data)
         except (InputError, struct.error, IndexError) as error:
@@ -351,7 +327,7 @@ def _refuse(reason: str) -> RawData:
 
 
 def _decode(data: bytes, msgtype: str, source: str) -> RawData:
-    convert = _CONVERSIONS.get(msgtype, RawMessage)
+    convert = CONVERSIONS.get(msgtype, RawMessage)
     try:
         return convert(_typestore().deserialize_cdr(data, msgtype))
     except Exception as error:  # whatever a damaged message makes rosbags or the conversion raise
