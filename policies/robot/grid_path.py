@@ -72,8 +72,8 @@ class GridPath:
 
         The way over cells is that of `CostMap.field`; it is drawn straight wherever a line is not dearer.
         """
-        goals = goals[_is_inside(costs, goals)]
-        if not len(goals) or not _is_inside(costs, start[None])[0]:
+        goals = goals[contains(costs, goals)]
+        if not len(goals) or not contains(costs, start[None])[0]:
             return np.empty((0, 2))
         field = costs.field(goals).astype(np.float64)
         cells = descend(field, ~np.isfinite(costs.price), costs.cells(start[None])[0])
@@ -117,12 +117,7 @@ class GridPath:
         return np.empty((0, 2))
 
 
-def path_length(path: Float[np.ndarray, "k 2"]) -> float:
-    """[m] of a line of points."""
-    return float(np.hypot(*np.diff(path, axis=0).T).sum()) if len(path) > 1 else 0.0
-
-
-def _is_inside(costs: CostMap, points: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
+def contains(costs: CostMap, points: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
     """Which of the points lie in the grid."""
     cells = np.floor((points - costs.origin) / costs.resolution)
     inside: Bool[np.ndarray, " n"] = ((cells >= 0) & (cells < np.array(costs.price.shape)[::-1])).all(axis=1)
