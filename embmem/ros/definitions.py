@@ -41,7 +41,7 @@ def typestore() -> Any:
     }
     types: Typesdict = {}
     for name, text in {**vision.DEFINITIONS, **TEXTS, **own}.items():
-        types |= _types(name, text)
+        types |= definitions_of(name, text)
     store.register(types)
     store.fielddefs.update(
         {name: (constants, _unsigned(fields)) for name, (constants, fields) in store.fielddefs.items()}
@@ -78,7 +78,7 @@ def known(type: str) -> str:
     return type
 
 
-def _types(name: str, text: str) -> Typesdict:
+def definitions_of(name: str, text: str) -> Typesdict:
     """What a .msg, .srv or .action defines, by the names that ROS gives to the parts."""
     parts = re.split(r"^---[ \t]*$", text, flags=re.MULTILINE)
     kind = name.split("/")[1]

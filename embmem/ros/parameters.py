@@ -39,6 +39,12 @@ class Parameter:
                 return f"{self.name} is at most {self.high:g}, not {value:g}"
         return None
 
+    def taken(self, value: object) -> object:
+        """The value in the type of the default where it has another that does: a whole number for a real one."""
+        if isinstance(self.default, float) and type(value) is int:
+            return float(value)
+        return list(value) if isinstance(self.default, list) and isinstance(value, (tuple, list)) else value
+
 
 USE_SIM_TIME = Parameter("use_sim_time", False, "take the time from /clock")
 

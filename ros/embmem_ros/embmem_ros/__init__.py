@@ -1,0 +1,1 @@
+"""The nodes of embmem as lifecycle nodes of rclpy."""
