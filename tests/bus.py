@@ -285,6 +285,7 @@ class Bus:
         self.services: list[BusService] = []
         self.action_servers: list[BusActionServer] = []
         self.timers: list[BusTimer] = []
+        self.jump_callbacks: list[Callable[[int, int], None]] = []
         self.failures: list[BaseException] = []  # of handlers of services
         self.logs: list[tuple[str, str, str]] = []  # (node, level, text)
         self._waiting: deque[Callable[[], None]] = deque()
@@ -333,9 +334,12 @@ class Bus:
 
     def jump(self, seconds: float) -> None:
         """Set the clock to another time at once, as a bag that begins anew does; timers run on from there."""
+        before = self.now_ns
         self.now_ns += round(seconds * NS)
         for timer in self.timers:
             timer.due_ns = self.now_ns + timer.period_ns
+        for callback in self.jump_callbacks if not 0 <= seconds <= 1 else ():
+            self.post(lambda callback=callback: callback(before, self.now_ns))  # type: ignore[misc]
         self.advance(0.0)
 
     def timer(self, period: float, callback: Callable[[], None]) -> BusTimer:
@@ -397,6 +401,7 @@ class BusPorts:
             raise ValueError(reason)
         self.values |= dict(values or {})
         self._remaps = dict(remaps or {})
+        self.on_jump(lambda before, after: self.tf.forget_moving() if after < before else None)
         for topic in ("/tf", "/tf_static"):
             self.subscription(TF, topic, self._hear_static if topic.endswith("static") else self._hear_moving)
 
@@ -463,6 +468,9 @@ class BusPorts:
         server = BusActionServer(self.bus, type, self.full(name), refuse, on_goal, on_cancel)
         self.bus.action_servers.append(server)
         return server
+
+    def on_jump(self, callback: Callable[[int, int], None]) -> None:
+        self.bus.jump_callbacks.append(callback)
 
     def action_client(self, type: str, name: str) -> BusActionClient:
         return BusActionClient(self.bus, type, self.full(name))

@@ -177,6 +177,12 @@ class Ports(Protocol):
     def timer(self, period: float, callback: Callable[[], None]) -> Closable:
         """Call back every `period` seconds of the node's clock: with `use_sim_time` that of /clock."""
 
+    def on_jump(self, callback: Callable[[int, int], None]) -> None:
+        """Call back with (before, after) [ns] when /clock goes back, or forward by more than a second at once.
+
+        On the way back the shell has dropped the moving transforms of `tf` already, as tf2 does.
+        """
+
     def now_ns(self) -> int:
         """[ns] of the node's clock; 0 where `use_sim_time` is set and no /clock has come yet."""
 

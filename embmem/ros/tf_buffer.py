@@ -113,6 +113,10 @@ class TfBuffer:
         n_old = bisect_left(link.stamps, link.stamps[-1] - int(self._keep * NANOSECONDS))
         del link.stamps[:n_old], link.parents[:n_old], link.numbers[: 7 * n_old]
 
+    def forget_moving(self) -> None:
+        """Drop all but the static transforms, as tf2 does when the clock goes back."""
+        self._links.clear()
+
     @property
     def frames(self) -> list[str]:
         """Every frame that was heard of, by name."""

@@ -1,0 +1,1 @@
+"""A ROS 2 participant without ROS: Eclipse Cyclone DDS from the package index and the CDR of rosbags."""

@@ -1,0 +1,184 @@
+"""A participant of a DDS domain as rmw_cyclonedds sets one up, and its announcement as a ROS node.
+
+https://design.ros2.org/articles/topic_and_service_names.html, Node_to_Participant_mapping.html; rmw_dds_common.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+from weakref import WeakValueDictionary
+
+from embmem.dds.types import sample, topic_type
+from embmem.errors import EmbmemError, InputError, import_extra
+from embmem.ros.definitions import message_of, typestore
+from embmem.ros.ports import LATCHED, QoS
+
+MAX_DOMAIN = 232  # the ports of greater ones do not exist (DDSI-RTPS 2.5, 9.6.2.3)
+_BLOCK = 100_000_000  # [ns] that a full reliable writer waits for slow readers; then the message is lost
+_DISCOVERY = "rmw_dds_common/msg/ParticipantEntitiesInfo"
+_MAX_SAMPLE = "256 MiB"  # of one message; what claims to be larger is not received
+_GENERAL = (
+    f"<CycloneDDS><Domain><Internal><MaxSampleSize>{_MAX_SAMPLE}</MaxSampleSize></Internal></Domain></CycloneDDS>"
+)
+# As rmw_cyclonedds does it for ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST: no multicast, which loopback often has not.
+_LOOPBACK = (
+    "<CycloneDDS><Domain><General><AllowMulticast>false</AllowMulticast>"
+    '<Interfaces><NetworkInterface address="127.0.0.1"/></Interfaces></General>'
+    "<Discovery><ParticipantIndex>auto</ParticipantIndex><MaxAutoParticipantIndex>32</MaxAutoParticipantIndex>"
+    '<Peers><Peer address="localhost"/></Peers></Discovery></Domain></CycloneDDS>'
+)
+_domains: WeakValueDictionary[int, Any] = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def domain_id() -> int:
+    """Of ROS_DOMAIN_ID, 0 if it is not set.
+
+    Raises:
+        InputError: if it is no domain.
+    """
+    text = os.environ.get("ROS_DOMAIN_ID", "").strip() or "0"
+    if not text.isdecimal() or int(text) > MAX_DOMAIN:
+        raise InputError(f"ROS_DOMAIN_ID is a whole number from 0 to {MAX_DOMAIN}, not {text!r}")
+    return int(text)
+
+
+class Participant:
+    """One node in a domain. ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST and CYCLONEDDS_URI are heeded.
+
+    Args:
+        domain: 0 to 232.
+        node: name of the node, as `ros2 node list` shows it.
+        namespace: of the node.
+    """
+
+    def __init__(self, domain: int, node: str, namespace: str) -> None:
+        if not 0 <= domain <= MAX_DOMAIN:
+            raise InputError(f"a domain is a whole number from 0 to {MAX_DOMAIN}, not {domain}")
+        self._node, self._namespace = node, namespace
+        self._topics: dict[tuple[str, Any], Any] = {}
+        self._readers: set[bytes] = set()
+        self._writers: set[bytes] = set()
+        self._is_announced = False
+        self._lock = threading.Lock()
+        import_extra("cyclonedds.domain", "dds")
+        from cyclonedds.core import DDSException, Policy, Qos
+        from cyclonedds.domain import DomainParticipant
+
+        try:
+            self._domain = _open_domain(domain)
+            self.entity = DomainParticipant(domain, Qos(Policy.Userdata(b"enclave=/;")))
+        except DDSException as error:
+            raise EmbmemError(f"DDS domain {domain} cannot be entered: {error}; see CYCLONEDDS_URI") from error
+        self._discovery = self._make_writer(_DISCOVERY, "ros_discovery_info", LATCHED)
+
+    def writer(self, type: str, topic: str, qos: QoS, *, with_header: bool = False, user_data: str = "") -> Any:
+        """A writer of the DDS topic; `delete` ends it.
+
+        Args:
+            type: of the messages, as ROS names it.
+            topic: DDS name, with its prefix.
+            qos: quality.
+            with_header: whether it is of a service.
+            user_data: that others see of it.
+        """
+        made = self._make_writer(type, topic, qos, with_header=with_header, user_data=user_data)
+        with self._lock:
+            self._writers.add(made.guid.bytes)
+            self._is_announced = False
+        return made
+
+    def reader(self, type: str, topic: str, qos: QoS, *, with_header: bool = False, user_data: str = "") -> Any:
+        """A reader, likewise."""
+        from cyclonedds.sub import DataReader
+
+        made = DataReader(self.entity, self._topic(type, topic, with_header), _qos(qos, type, user_data))
+        with self._lock:
+            self._readers.add(made.guid.bytes)
+            self._is_announced = False
+        return made
+
+    def delete(self, *endpoints: Any) -> None:
+        """End readers and writers."""
+        with self._lock:
+            for endpoint in endpoints:
+                self._readers.discard(endpoint.guid.bytes)
+                self._writers.discard(endpoint.guid.bytes)
+            self._is_announced = False
+        for endpoint in endpoints:
+            endpoint.__del__()
+
+    def announce(self) -> None:
+        """Tell ROS which endpoints the node has, if that has changed since the last time."""
+        with self._lock:
+            if self._is_announced:
+                return
+            self._is_announced = True
+            readers, writers = ([{"data": gid} for gid in sorted(gids)] for gids in (self._readers, self._writers))
+        node = {
+            "node_namespace": self._namespace,
+            "node_name": self._node,
+            "reader_gid_seq": readers,
+            "writer_gid_seq": writers,
+        }
+        self._tell([node])
+
+    def close(self) -> None:
+        """Leave the domain; the others learn of it at once."""
+        self._tell([])
+        self._topics.clear()
+        self.entity.__del__()  # with all that was made of it
+        self._domain = None
+
+    def _tell(self, nodes: list[dict[str, Any]]) -> None:
+        fields = {"gid": {"data": self.entity.guid.bytes}, "node_entities_info_seq": nodes}
+        data = typestore().serialize_cdr(message_of(_DISCOVERY, fields), _DISCOVERY)
+        self._discovery.write(sample(topic_type(_DISCOVERY), data))
+
+    def _make_writer(self, type: str, topic: str, qos: QoS, *, with_header: bool = False, user_data: str = "") -> Any:
+        from cyclonedds.pub import DataWriter
+
+        return DataWriter(self.entity, self._topic(type, topic, with_header), _qos(qos, type, user_data))
+
+    def _topic(self, type: str, topic: str, with_header: bool) -> Any:
+        from cyclonedds.topic import Topic
+
+        made = topic_type(type, with_header=with_header)
+        with self._lock:
+            if (topic, made) not in self._topics:
+                self._topics[topic, made] = Topic(self.entity, topic, made)
+            return self._topics[topic, made]
+
+
+def _open_domain(domain: int) -> Any:
+    """The domain, configured once a process; it is closed with the last participant."""
+    from cyclonedds.domain import Domain
+
+    is_local = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() == "LOCALHOST"
+    parts = [_GENERAL, _LOOPBACK if is_local else "", os.environ.get("CYCLONEDDS_URI", "")]
+    with _lock:
+        found = _domains.get(domain)
+        if found is None:
+            found = Domain(domain, ",".join(part for part in parts if part))
+            _domains[domain] = found
+        return found
+
+
+def _qos(qos: QoS, type: str, user_data: str) -> Any:
+    """As rmw_cyclonedds' create_readwrite_qos; the type's hash is what silences its warnings."""
+    from cyclonedds.core import Policy, Qos
+
+    history = Policy.History.KeepLast(qos.depth)
+    policies = [
+        history,
+        Policy.Reliability.Reliable(_BLOCK) if qos.is_reliable else Policy.Reliability.BestEffort,
+        Policy.Durability.TransientLocal if qos.is_latched else Policy.Durability.Volatile,
+        Policy.WriterDataLifecycle(autodispose=False),
+        Policy.DataRepresentation(use_cdrv0_representation=True),
+        Policy.Userdata(f"{user_data}typehash={typestore().hash_rihs01(type)};".encode()),
+    ]
+    if qos.is_latched:
+        policies.append(Policy.DurabilityService(0, history, -1, -1, -1))
+    return Qos(*policies)

@@ -1,0 +1,170 @@
+"""`embmem.ros.ports.Ports` on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from embmem.dds.action_client import DdsActionClient
+from embmem.dds.action_server import DdsActionServer
+from embmem.dds.clock import NodeClock
+from embmem.dds.executor import Executor
+from embmem.dds.log import NodeLog
+from embmem.dds.names import Names
+from embmem.dds.participant import Participant
+from embmem.dds.services import DdsClient, DdsService
+from embmem.dds.topics import DdsPublisher, subscribe
+from embmem.errors import InputError
+from embmem.ros.messages import quaternion_of, stamp_ns, vector_of
+from embmem.ros.parameters import USE_SIM_TIME, Value
+from embmem.ros.ports import Closable, Fields, QoS, ServerGoal
+from embmem.ros.tf_buffer import TfBuffer, TransformError
+
+_TF = "tf2_msgs/msg/TFMessage"
+_DEFAULT = QoS()
+_TF_QOS = QoS(depth=100)
+_STATIC = QoS(depth=100, is_latched=True)
+_ROSOUT = QoS(depth=1000, is_latched=True)
+_CLOCK = QoS(depth=1, is_reliable=False)
+_TF_KEPT = 30.0  # [s] of transforms; tf2 keeps 10 s, and ours waits for images that come late
+_OFTEN = 5.0  # [s] between two complaints about the same
+
+
+class DdsPorts:
+    """What a node has of the world; ends with `close`.
+
+    Args:
+        names: of the node, with its remaps.
+        domain: 0 to 232.
+        log_level: least level that is said.
+    """
+
+    def __init__(self, names: Names, domain: int, *, log_level: str = "info") -> None:
+        self.names, self.name, self.namespace = names, names.node, names.namespace
+        self.tf = TfBuffer(keep=_TF_KEPT)
+        self.values: Mapping[str, Value] = {USE_SIM_TIME.name: False}
+        self._participant = Participant(domain, names.node, names.namespace)
+        self.executor = Executor(self._participant, self._on_error)
+        self.clock = NodeClock(self.executor)
+        rosout = DdsPublisher(self._participant, "rcl_interfaces/msg/Log", "/rosout", _ROSOUT, lambda *_: None)
+        self._log = NodeLog(names.path[1:].replace("/", "."), self.now_ns, rosout.publish, least=log_level)
+        self._clock_topic: Closable | None = None
+        self.clock.on_jump(self._on_jump)
+        for topic, qos, is_static in (("/tf", _TF_QOS, False), ("/tf_static", _STATIC, True)):
+            self.subscription(_TF, topic, partial(self._on_tf, is_static), qos)
+
+    def publisher(self, type: str, topic: str, qos: QoS = _DEFAULT) -> DdsPublisher:
+        """A new publisher."""
+        return DdsPublisher(self._participant, type, self.names.full(topic), qos, self._complain)
+
+    def subscription(
+        self, type: str, topic: str, callback: Callable[[Any], None], qos: QoS = _DEFAULT, *, raw: bool = False
+    ) -> Closable:
+        """Call back with every message; with `raw` with its CDR bytes."""
+        return subscribe(
+            self.executor,
+            self._participant,
+            type,
+            self.names.full(topic),
+            callback,
+            qos,
+            is_raw=raw,
+            log=self._complain,
+        )
+
+    def service(self, type: str, name: str, handler: Callable[[Any], Fields | Future[Fields]]) -> DdsService:
+        """Answer requests."""
+        return DdsService(self.executor, self._participant, type, self.names.full(name), handler, self._complain)
+
+    def client(self, type: str, name: str) -> DdsClient:
+        """A new client of a service."""
+        return DdsClient(self.executor, self._participant, type, self.names.full(name), self._complain)
+
+    def action_server(
+        self,
+        type: str,
+        name: str,
+        *,
+        refuse: Callable[[Any], str | None],
+        on_goal: Callable[[ServerGoal], None],
+        on_cancel: Callable[[ServerGoal], bool],
+    ) -> DdsActionServer:
+        """Serve an action."""
+        return DdsActionServer(self, type, self.names.full(name), refuse=refuse, on_goal=on_goal, on_cancel=on_cancel)
+
+    def action_client(self, type: str, name: str) -> DdsActionClient:
+        """A new client of an action."""
+        return DdsActionClient(self, type, self.names.full(name))
+
+    def timer(self, period: float, callback: Callable[[], None]) -> Closable:
+        """Call back every `period` seconds of the node's clock."""
+        return self.clock.timer(period, callback)
+
+    def on_jump(self, callback: Callable[[int, int], None]) -> None:
+        """Call back with (before, after) [ns] when the node's clock jumps."""
+        self.clock.on_jump(callback)
+
+    def now_ns(self) -> int:
+        """[ns] of the node's clock."""
+        return self.clock.now_ns()
+
+    def parameter(self, name: str) -> Value:
+        """The value of a declared parameter as it is now."""
+        if name not in self.values:
+            raise InputError(f"no parameter {name!r}, only {', '.join(self.values)}")
+        return self.values[name]
+
+    def post(self, callback: Callable[[], None]) -> None:
+        """Run something on the thread of the callbacks."""
+        self.executor.post(callback)
+
+    def log(self, level: str, text: str, *, throttle: float = 0.0) -> None:
+        """Say something."""
+        self._log(level, text, throttle=throttle, depth=2)
+
+    def use_sim_time(self, is_simulated: bool) -> None:
+        """Take the time from /clock, or from the system; on the thread of the callbacks."""
+        self.clock.simulate(is_simulated)
+        if is_simulated and self._clock_topic is None:
+            self._clock_topic = self.subscription(
+                "rosgraph_msgs/msg/Clock", "/clock", lambda m: self.clock.tick(stamp_ns(m.clock)), _CLOCK
+            )
+        elif not is_simulated and self._clock_topic is not None:
+            self._clock_topic.close()
+            self._clock_topic = None
+
+    def close(self) -> None:
+        """End the thread of the callbacks and leave the domain."""
+        self.executor.stop()
+        self._participant.close()
+
+    def _on_tf(self, is_static: bool, message: Any) -> None:
+        for transform in message.transforms:
+            try:
+                self.tf.add(
+                    transform.header.frame_id,
+                    transform.child_frame_id,
+                    vector_of(transform.transform.translation),
+                    quaternion_of(transform.transform.rotation),
+                    stamp_ns=stamp_ns(transform.header.stamp),
+                    is_static=is_static,
+                )
+            except TransformError as error:
+                self._complain("warning", f"a transform is dropped: {error}")
+
+    def _on_jump(self, before_ns: int, after_ns: int) -> None:
+        self.log("warning", f"the time jumped by {(after_ns - before_ns) / 1e9:.3f} s")
+        if after_ns < before_ns:
+            self.tf.forget_moving()
+
+    def _complain(self, level: str, text: str) -> None:
+        self._log(level, text, throttle=_OFTEN, depth=2)
+
+    def _on_error(self, error: Exception) -> None:
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f" ({where.tb_frame.f_code.co_filename}:{where.tb_lineno})" if where is not None else ""
+        self._log("error", f"a callback failed: {error!r}{place}", throttle=_OFTEN)
