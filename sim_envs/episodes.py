@@ -29,11 +29,22 @@ class Instance:
 
 
 @dataclass(frozen=True, eq=False)
+class GoalView:
+    """The camera that takes the picture of an image goal."""
+
+    T_map_camera: np.ndarray  # (4, 4), optical
+    hfov_deg: float
+    width: int  # [px]
+    height: int  # [px]
+
+
+@dataclass(frozen=True, eq=False)
 class Target:
     """One goal with all that the referee knows about it: any instance counts."""
 
     goal: Goal
     instances: tuple[Instance, ...] = ()
+    view: GoalView | None = None  # where the goal is shown by a picture taken there
 
     def view_points(self) -> Float[np.ndarray, "n 3"]:
         """Where the goal counts as reached [m]: the view points of all instances, or the goal point itself."""
@@ -56,6 +67,7 @@ class Episode:
     targets: tuple[Target, ...]
     shortest_path: float  # [m], geodesic from the start; inf where unreachable, NaN where nobody computed it
     info: dict[str, Any] = field(default_factory=dict)  # JSON values
+    reference_path: np.ndarray | None = None  # (n, 3) [m], the way that an instruction describes
 
 
 def scene_name(house_seed: int, n_rooms: int, night_seed: int | None = None) -> str:

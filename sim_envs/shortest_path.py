@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from embmem.agent import Action, Body
-from embmem.sim_envs.geodesic import GoalField
-from embmem.sim_envs.navmesh import NavMesh
+from embmem.sim_envs.ground import GoalDistances, Ground
 
 TURN_COST = 0.02  # [m/rad]: a heading is kept until another one gains more than this
 BUMP_COST = 0.03  # [m]: of equally good steps take the one that touches nothing
@@ -21,6 +20,7 @@ ENDGAME = 0.6  # [m] to the goal, from where steps are planned to land on it
 MAX_EXPANSIONS = 1500
 CELL = 0.02  # [m] and
 ANGLE = 0.05  # [rad]: states nearer than this are the same for the search
+ON_PLAN = 1e-4  # [m] and [rad]: a body this near to where it was planned to be goes on with the plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Oracle:
     Every sequence it commits to ends nearer to the goal, so it always ends.
     """
 
-    def __init__(self, navmesh: NavMesh, body: Body) -> None:
+    def __init__(self, navmesh: Ground, body: Body) -> None:
         self._navmesh = navmesh
         self._forward = body.forward
         self._turn = math.radians(body.turn)
@@ -71,10 +71,11 @@ class Oracle:
         if not self._plan:
             return False
         expected, heading, _ = self._plan[0]
-        return bool(np.abs(position - expected).max() < 1e-9 and abs(math.remainder(yaw - heading, math.tau)) < 1e-9)
+        off = max(float(np.abs(position - expected).max()), abs(math.remainder(yaw - heading, math.tau)))
+        return off < ON_PLAN
 
     def _make_plan(
-        self, position: Float[np.ndarray, "2"], yaw: float, field: GoalField, tolerance: float
+        self, position: Float[np.ndarray, "2"], yaw: float, field: GoalDistances, tolerance: float
     ) -> list[tuple[np.ndarray, float, Action]]:
         start = _State(position, yaw, float(field.distances(position[None])[0]), 0.0)
         if not tolerance <= start.left < math.inf:
@@ -86,7 +87,7 @@ class Oracle:
             return self._actions(self._search(start, field, start.left - self._forward))
         return self._actions(self._search(start, field, tolerance))
 
-    def _successors(self, state: _State, field: GoalField) -> list[_State]:
+    def _successors(self, state: _State, field: GoalDistances) -> list[_State]:
         """Every heading followed by one step forward; the cost counts turns and bumps."""
         yaws = state.yaw + self._turns * self._turn
         deltas = self._forward * np.stack([np.cos(yaws), np.sin(yaws)], axis=1)
@@ -100,7 +101,7 @@ class Oracle:
             if moved[i] > 0
         ]
 
-    def _search(self, start: _State, field: GoalField, target: float) -> _State:
+    def _search(self, start: _State, field: GoalDistances, target: float) -> _State:
         """The cheapest state found that is nearer than `target` [m]; failing that the nearest one, or `start`."""
         tie = count()
         heap = [(start.left, next(tie), start)]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numba import njit
 
-from embmem.sim_envs.navmesh import NavMesh
+from embmem.sim_envs.ground import Ground
 
 LATTICE = 0.1  # [m]
 REACH = 1.0  # [m] horizontally from the object's bounding box
@@ -59,7 +59,7 @@ def surface_samples(aabb: Float[np.ndarray, "6"]) -> Float[np.ndarray, "45 3"]:
 
 
 def view_points(
-    navmesh: NavMesh, aabb: Float[np.ndarray, "6"], boxes: Float[np.ndarray, "b 6"], eye_height: float
+    navmesh: Ground, aabb: Float[np.ndarray, "6"], boxes: Float[np.ndarray, "b 6"], eye_height: float
 ) -> Float[np.ndarray, "n 2"]:
     """Places [m] on a lattice of 0.1 m from where at least 30 % of an object's surface is in sight.
 

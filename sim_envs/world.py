@@ -11,6 +11,7 @@ from jaxtyping import Float
 from embmem.agent import Action, Body
 from embmem.geometry import camera_pose
 from embmem.observation import Intrinsics, Observation
+from embmem.sim_envs.ground import Ground
 from embmem.sim_envs.house import LABELS, House, build_mesh
 from embmem.sim_envs.navmesh import NavMesh
 from embmem.sim_envs.noise import CameraNoise, Detector
@@ -58,8 +59,7 @@ class World:
         self.rgb = rgb
         self.stamp = 0.0
         self.house = house
-        self.navmesh = _navmesh(house, body)
-        self._oracle = Oracle(self.navmesh, body)
+        self._enter()
         self._truth: Frame | None = None
         self._settle()
 
@@ -76,10 +76,10 @@ class World:
         """
         if house is self.house:
             return
-        if not np.array_equal(house.obstacles(), self.house.obstacles()):
-            self.navmesh = _navmesh(house, self.body)
-            self._oracle = Oracle(self.navmesh, self.body)
+        is_same_floor = np.array_equal(house.obstacles(), self.house.obstacles())
         self.house = house
+        if not is_same_floor:
+            self._enter()
         self.__dict__.pop("_renderer", None)
         self._truth = None
         if not self.navmesh.is_free(self.position[None])[0]:
@@ -103,7 +103,8 @@ class World:
         collided = False
         if action == Action.FORWARD:
             delta = self.body.forward * np.array([math.cos(self.yaw), math.sin(self.yaw)])
-            self.position, collided = self.navmesh.step(self.position, delta)
+            positions, touched = self.navmesh.steps(self.position, delta[None])
+            self.position, collided = positions[0], bool(touched[0])
         elif action in (Action.LEFT, Action.RIGHT):
             turn = math.radians(self.body.turn)
             self.yaw = math.remainder(self.yaw + (turn if action == Action.LEFT else -turn), math.tau)
@@ -163,7 +164,7 @@ class World:
         """
         points = [np.empty((0, 2))]
         for object_id in object_ids:
-            aabb, occluders = _body_and_occluders(self.house, object_id)
+            aabb, occluders = _box_and_occluders(self.house, object_id)
             points.append(view_points(self.navmesh, aabb, occluders, self.body.height))
         return np.unique(np.concatenate(points), axis=0)
 
@@ -171,17 +172,19 @@ class World:
         """The oracle's action: toward the nearest goal; STOP nearer than `tolerance` [m, geodesic] or if stuck."""
         return self._oracle.next_action(self.position, self.yaw, goals, tolerance)
 
+    def _enter(self) -> None:
+        """Find out where the body fits in this house."""
+        bounds = np.array(self.house.bounds(), dtype=np.float64)
+        self.navmesh: Ground = NavMesh(self.house.obstacles(), bounds, self.body.radius)
+        self._oracle = Oracle(self.navmesh, self.body)
+
     def _settle(self) -> None:
         """Stand somewhere that depends on the house only."""
         rng = np.random.default_rng(self.house.seed)
         self.place(self.navmesh.sample(rng), float(rng.uniform(-math.pi, math.pi)))
 
 
-def _navmesh(house: House, body: Body) -> NavMesh:
-    return NavMesh(house.obstacles(), np.array(house.bounds(), dtype=np.float64), body.radius)
-
-
-def _body_and_occluders(house: House, object_id: int) -> tuple[Float[np.ndarray, "6"], Float[np.ndarray, "n 6"]]:
+def _box_and_occluders(house: House, object_id: int) -> tuple[Float[np.ndarray, "6"], Float[np.ndarray, "n 6"]]:
     """The bounding box of a thing and the boxes that can hide it."""
     for obj in house.objects:
         if obj.id == object_id:
