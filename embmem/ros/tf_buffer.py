@@ -10,6 +10,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from threading import RLock
 
 import numpy as np
 from jaxtyping import Float
@@ -60,7 +61,7 @@ class _Link:
 
 
 class TfBuffer:
-    """Transforms as they come in, looked up at any time between the first and the last of each frame.
+    """Transforms as they come in, looked up at any time between the first and the last of each frame, by any thread.
 
     Args:
         keep: [s] of history; older transforms of a frame are dropped as newer ones come, the static ones never. A
@@ -74,6 +75,7 @@ class TfBuffer:
         self._links: dict[str, _Link] = {}
         self._static: dict[str, tuple[str, tuple[float, ...]]] = {}
         self._names: set[str] = set()
+        self._lock = RLock()
 
     def add(
         self,
@@ -99,13 +101,14 @@ class TfBuffer:
         if not all(map(math.isfinite, numbers)) or abs(length * length - 1.0) > UNIT_TOLERANCE:
             raise TransformError("bad_transform", f"{parent} to {child}: no position and unit quaternion: {numbers}")
         numbers = (*numbers[:3], *(x / length for x in numbers[3:]))
-        self._names |= {parent, child}
-        if is_static:
-            self._static[child] = parent, numbers
-            return
-        link = self._links.setdefault(child, _Link())
-        link.add(stamp_ns, parent, numbers)
-        self._forget(link)
+        with self._lock:
+            self._names |= {parent, child}
+            if is_static:
+                self._static[child] = parent, numbers
+                return
+            link = self._links.setdefault(child, _Link())
+            link.add(stamp_ns, parent, numbers)
+            self._forget(link)
 
     def _forget(self, link: _Link) -> None:
         if not math.isfinite(self._keep):
@@ -115,7 +118,8 @@ class TfBuffer:
 
     def forget_moving(self) -> None:
         """Drop all but the static transforms, as tf2 does when the clock goes back."""
-        self._links.clear()
+        with self._lock:
+            self._links.clear()
 
     @property
     def frames(self) -> list[str]:
@@ -162,7 +166,10 @@ class TfBuffer:
         Raises:
             TransformError: `unknown_frame`, `not_connected`, `extrapolation` or `tf_gap`.
         """
-        target, source = target.removeprefix("/"), source.removeprefix("/")
+        with self._lock:
+            return self._lookup(target.removeprefix("/"), source.removeprefix("/"), stamp_ns, max_gap)
+
+    def _lookup(self, target: str, source: str, stamp_ns: int, max_gap: float) -> Float[np.ndarray, "4 4"]:
         for frame in (target, source):
             if frame not in self._names and target != source:
                 raise TransformError("unknown_frame", f"no transform names the frame {frame!r}, only {self.frames}")
