@@ -10,15 +10,21 @@ HELP = """embmem house: write a procedural house as glTF with its semantic table
 
   embmem house seed=7 n_rooms=6 out=house.glb
   embmem house seed=3 n_rooms=30 out=large.glb overwrite=true
+  embmem house seed=7 n_rooms=6 out=scenes/house_7_rooms_6.glb formats=[gltf,habitat]
 
 Writes house.glb (y-up, real colours), house.semantic.glb (one colour an instance), house.semantic.txt (which colour is
-what, in the form of HM3D) and house.png, the floor plan. The same seed gives the same house on every machine.
+what, in the form of HM3D) and house.png, the floor plan. The format habitat adds house.stage_config.json, which Habitat
+looks for beside the .glb, house.navmesh_settings.json and the folder's houses.scene_dataset_config.json.
+The same seed gives the same house on every machine.
 """
 
 
 def run(cfg: DictConfig) -> None:
     """Write the files and say what is in them."""
-    house, paths = instantiate(cfg.export, seed=cfg.seed, n_rooms=cfg.n_rooms, out=cfg.out, overwrite=cfg.overwrite)
+    formats = [cfg.formats] if isinstance(cfg.formats, str) else list(cfg.formats)
+    house, paths = instantiate(
+        cfg.export, seed=cfg.seed, n_rooms=cfg.n_rooms, out=cfg.out, formats=formats, overwrite=cfg.overwrite
+    )
     area = sum(room.area for room in house.rooms)
     console = Console()
     console.print(

@@ -46,13 +46,13 @@ class NavMeshSettings:
         if not (self.cell_size > 0 and self.cell_height > 0 and self.agent_height > 0):
             raise ValueError(f"cell_size, cell_height and agent_height must be > 0, got {self}")
 
-    def write(self, path: Path) -> None:
-        """Write the file that `habitat_sim.NavMeshSettings.read_from_json` reads."""
-        path.write_text(json.dumps({_camel(name): value for name, value in asdict(self).items()}, indent=1) + "\n")
+    def to_json(self) -> str:
+        """The text of a file that `habitat_sim.NavMeshSettings.read_from_json` reads."""
+        return json.dumps({_camel(name): value for name, value in asdict(self).items()}, indent=1)
 
     @classmethod
     def read(cls, path: Path) -> NavMeshSettings:
-        """What `write` or Habitat's `write_to_json` wrote; fields that are missing keep Habitat's defaults.
+        """What `to_json` or Habitat's `write_to_json` wrote; fields that are missing keep Habitat's defaults.
 
         Raises:
             InputError: if the file is missing or malformed.

@@ -64,13 +64,13 @@ def dataset_config() -> dict[str, Any]:
 
 def write_scene(glb: Path, body: Body) -> list[Path]:
     """Write Habitat's files beside the glTF of a house; returns their paths, the folder's dataset last."""
-    files: dict[Path, dict[str, Any]] = {
-        stage_path(glb): stage_config(glb),
-        glb.parent / DATASET: dataset_config(),
+    files: dict[Path, str] = {
+        stage_path(glb): json.dumps(stage_config(glb), indent=1),
+        glb.parent / DATASET: json.dumps(dataset_config(), indent=1),
+        navmesh_path(glb): house_settings(body).to_json(),
     }
     for path, content in files.items():
-        write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
-    house_settings(body).write(navmesh_path(glb))
+        write_atomic(path, (content + "\n").encode())
     return [*habitat_paths(glb), glb.parent / DATASET]
 
 
@@ -88,11 +88,11 @@ def ensure_scene(house: House, folder: Path, body: Body) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: no folder for scenes can be made there ({error})") from error
     glb = folder / f"house_{house.seed}_rooms_{len(house.rooms)}_{_digest(house)}.glb"
-    if not all(path.exists() for path in gltf_paths(glb)):
+    if not all(path.exists() for path in (*gltf_paths(glb), *habitat_paths(glb))):
         with TemporaryDirectory(dir=folder) as private:
-            for path in write_gltf(house, Path(private) / glb.name):
+            inside = Path(private) / glb.name
+            for path in (*write_gltf(house, inside), *write_scene(inside, body)):
                 path.replace(folder / path.name)
-    write_scene(glb, body)
     return glb
 
 
