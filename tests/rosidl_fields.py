@@ -10,11 +10,11 @@ import pathlib
 import sys
 from typing import Any
 
-from rosidl_adapter.action import convert_action_to_idl  # type: ignore[import-not-found]
-from rosidl_adapter.msg import convert_msg_to_idl  # type: ignore[import-not-found]
-from rosidl_adapter.srv import convert_srv_to_idl  # type: ignore[import-not-found]
-from rosidl_parser import definition  # type: ignore[import-not-found]
-from rosidl_parser.parser import parse_idl_file  # type: ignore[import-not-found]
+from rosidl_adapter.action import convert_action_to_idl
+from rosidl_adapter.msg import convert_msg_to_idl
+from rosidl_adapter.srv import convert_srv_to_idl
+from rosidl_parser import definition
+from rosidl_parser.parser import parse_idl_file
 
 CONVERT = {"msg": convert_msg_to_idl, "srv": convert_srv_to_idl, "action": convert_action_to_idl}
 NAMES = {"boolean": "bool", "octet": "byte", "float": "float32", "double": "float64"}

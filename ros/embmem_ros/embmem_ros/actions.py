@@ -47,9 +47,9 @@ class RosServerGoal:
         self._end(self._handle.canceled, result)
 
     def _end(self, transition: Callable[[], None], result: Fields) -> None:
+        if self._is_over:  # the first end counts
+            return
         message = message_for(self._kind.Result, f"{self._type}_Result", result)
-        if self._is_over:
-            raise RuntimeError("the goal has ended already")
         self._is_over = True
 
         def end() -> None:  # later, as a cancellation counts only once its callback has returned

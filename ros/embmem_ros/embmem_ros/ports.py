@@ -132,8 +132,10 @@ class RosPorts:
                     await self._done(fields)
                     fields = fields.result()
                 return message_for(kind.Response, f"{type}_Response", fields)
-            except Exception:
+            except Exception as error:
                 self.log("error", f"request of {name}: {traceback.format_exc()}")
+                if hasattr(response, "message"):
+                    response.message = f"it failed: {error}"
                 return response
 
         made = self._node.create_service(kind, name, answer, callback_group=self.group)

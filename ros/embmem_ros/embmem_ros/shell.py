@@ -12,6 +12,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from embmem.errors import InputError
 from embmem.ros.parameters import USE_SIM_TIME, Parameter, Value, refusal
 from embmem.ros.shells import listen_to_tf
 from embmem_ros.ports import RosPorts
@@ -34,7 +35,11 @@ class Shell(LifecycleNode):
             self.declare_parameter(parameter.name, parameter.default, descriptor_of(parameter))
         self._ports = RosPorts(self, self._value)
         listen_to_tf(self._ports)
-        self._inside = kind(self._ports)
+        inside = kind(self._ports)
+        values = {name: self._value(name) for name in self._declared}
+        if hasattr(inside, "refuse") and (reason := inside.refuse(values)) is not None:
+            raise InputError(f"node {name}: {reason}")
+        self._inside = inside
         if self._value(AUTOSTART.name):
             self._ports.post(self._start)  # once the executor spins
 
@@ -58,13 +63,13 @@ class Shell(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open what is needed, or nothing of it."""
-        is_done = self._step("configure")
-        if not is_done:
-            self._step("cleanup")
-        return _returned(is_done)
+        if self._step("configure"):
+            return TransitionCallbackReturn.SUCCESS
+        self._step("cleanup")
+        return TransitionCallbackReturn.FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin to take messages."""
+        """Begin to take messages; a node that fails with it is unconfigured afterwards."""
         self._is_active = self._step("activate")
         return _returned(self._is_active)
 
@@ -79,17 +84,20 @@ class Shell(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give everything back, whatever the state was."""
-        return _returned(self.end())
+        self.end()
+        return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give everything back; the node can be configured again."""
-        return _returned(self.end())
+        self.end()
+        return TransitionCallbackReturn.SUCCESS
 
-    def end(self) -> bool:
-        """Stop and give everything back; whether that went well."""
-        is_stopped = not self._is_active or self._step("deactivate")
-        self._is_active = False
-        return self._step("cleanup") and is_stopped
+    def end(self) -> None:
+        """Stop and give everything back, as far as that goes."""
+        if self._is_active:
+            self._is_active = False
+            self._step("deactivate")
+        self._step("cleanup")
 
     def _step(self, name: str) -> bool:
         try:
@@ -119,7 +127,7 @@ def descriptor_of(parameter: Parameter) -> ParameterDescriptor:
 
 
 def _returned(is_good: bool) -> TransitionCallbackReturn:
-    return TransitionCallbackReturn.SUCCESS if is_good else TransitionCallbackReturn.FAILURE
+    return TransitionCallbackReturn.SUCCESS if is_good else TransitionCallbackReturn.ERROR
 
 
 def run(kind: Any, name: str) -> None:

@@ -1,0 +1,143 @@
+"""Both shells as the contract's tests drive them: `Ports` of their own, and the node in another process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embmem.ros.ports import Ports
+
+PATIENCE = 40.0  # [s] for what another process does
+SHELLS = ["dds", pytest.param("rclpy", marks=pytest.mark.ros)]
+
+
+def environment(domain: int) -> dict[str, str]:
+    """Only this machine, only this test."""
+    only = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_LOCALHOST_ONLY": "1", "ROS_DOMAIN_ID": str(domain)}
+    return {**os.environ, **only}
+
+
+def until(is_so: Callable[[], Any], what: str) -> Any:
+    """What it returns as soon as that is true."""
+    end = time.monotonic() + PATIENCE
+    while not (found := is_so()):
+        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+        time.sleep(0.01)
+    return found
+
+
+def there(ports: Ports, function: Callable[[], Any]) -> Any:
+    """What a function returns on the thread of the callbacks."""
+    done: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(function())
+        except BaseException as error:
+            done.set_exception(error)
+
+    ports.post(run)
+    return done.result(PATIENCE)
+
+
+@contextmanager
+def driver(shell: str, domain: int) -> Iterator[Ports]:
+    """Ports of this process; its callbacks run on a thread of their own."""
+    if shell == "dds":
+        pytest.importorskip("cyclonedds", reason="cyclonedds (the extra dds) is not installed")
+        from embmem.dds.names import Names
+        from embmem.dds.ports import DdsPorts
+
+        ports = DdsPorts(Names("driver"), domain)
+        ports.executor.start()
+        try:
+            yield ports
+        finally:
+            ports.close()
+        return
+    rclpy = pytest.importorskip("rclpy", reason="rclpy is not there: it comes with a ROS 2 installation")
+    ros_ports = pytest.importorskip("embmem_ros.ports", reason="the colcon package embmem_ros is not on the path")
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.lifecycle import LifecycleNode
+
+    rclpy.init(domain_id=domain)
+    node = LifecycleNode("driver")
+    made: Ports = ros_ports.RosPorts(node, lambda name: node.get_parameter(name).value)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    try:
+        yield made
+    finally:
+        executor.shutdown()
+        thread.join(PATIENCE)
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+@contextmanager
+def node_process(shell: str, domain: int, **settings: Any) -> Iterator[subprocess.Popen[str]]:
+    """The contract's node in a process of its own."""
+    program = [sys.executable, str(Path(__file__).with_name("contract_process.py")), shell, json.dumps(settings)]
+    process = subprocess.Popen(program, stdin=subprocess.PIPE, text=True, env=environment(domain))
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Asker:
+    """Calls services of the node and waits."""
+
+    def __init__(self, ports: Ports) -> None:
+        self.ports = ports
+        self._clients: dict[str, Any] = {}
+
+    def ask(self, type: str, name: str, request: dict[str, Any], *, timeout: float = PATIENCE) -> Any:
+        """The response, None if there is none."""
+        if name not in self._clients:
+            self._clients[name] = there(self.ports, lambda: self.ports.client(type, name))
+        client = self._clients[name]
+        until(client.is_ready, f"a server of {name}")
+        answers: list[Any] = []
+        self.ports.post(lambda: client.call(request, answers.append, timeout=timeout))
+        until(lambda: answers, f"an answer of {name}")
+        return answers[0]
+
+    def report(self, node: str = "/contract") -> Any:
+        """What the node tells about itself."""
+        return json.loads(self.ask("std_srvs/srv/Trigger", f"{node}/report", {}).message)
+
+    def state(self, node: str = "/contract") -> str:
+        """Of its lifecycle."""
+        return str(self.ask("lifecycle_msgs/srv/GetState", f"{node}/get_state", {}).current_state.label)
+
+    def change(self, transition: int, node: str = "/contract") -> bool:
+        """Whether a transition is made."""
+        request = {"transition": {"id": transition}}
+        return bool(self.ask("lifecycle_msgs/srv/ChangeState", f"{node}/change_state", request).success)
+
+    def set(self, name: str, kind: int, field: str, value: Any) -> tuple[bool, str]:
+        """Whether a parameter is set, and why not."""
+        parameter = {"name": name, "value": {"type": kind, field: value}}
+        type, service = "rcl_interfaces/srv/SetParameters", "/contract/set_parameters"
+        result = self.ask(type, service, {"parameters": [parameter]}).results[0]
+        return bool(result.successful), str(result.reason)
