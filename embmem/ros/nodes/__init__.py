@@ -1,0 +1,1 @@
+"""The nodes, as plain classes that get their ports."""

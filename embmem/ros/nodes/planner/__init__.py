@@ -1,0 +1,1 @@
+"""The planner node: goes to what is remembered."""
