@@ -338,7 +338,7 @@ class Bus:
         self.now_ns += round(seconds * NS)
         for timer in self.timers:
             timer.due_ns = self.now_ns + timer.period_ns
-        for callback in self.jump_callbacks if not 0 <= seconds <= 1 else ():
+        for callback in self.jump_callbacks if not 0 <= seconds <= 10 else ():
             self.post(lambda callback=callback: callback(before, self.now_ns))  # type: ignore[misc]
         self.advance(0.0)
 

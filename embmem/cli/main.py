@@ -25,7 +25,7 @@ from embmem.errors import EmbmemError
 COMMANDS = (
     "eval", "train", "episodes", "record", "doctor", "build", "query", "facts", "export", "house", "stats", "diff",
     "correct", "purge", "verify", "recover", "compact", "backup", "merge", "sync", "view", "fetch", "import",
-    "report",
+    "report", "node", "play",
 )  # fmt: skip
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
@@ -53,6 +53,8 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   embmem backup   copy a memory file, also while it is written
   embmem merge    make one memory of several: of sessions, or of robots
   embmem sync     send a fleet's server what a memory has taken in since the last time
+  embmem node     run a ROS 2 node without ROS: memory, planner, perception or recorder
+  embmem play     play a ROS 2 bag on the wire
 
   embmem <command> --help                shows the settings of a command with their defaults
   embmem <command> setting=value ...     changes them (Hydra overrides: a.b=1, list=[x,y])

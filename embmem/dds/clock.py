@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from embmem.dds.executor import Executor, Later
 
-JUMP = 1_000_000_000  # [ns] forward at once that is a jump; backward everything is
+JUMP = 10_000_000_000  # [ns] forward at once that is a jump, beyond what a fast replay skips; backward everything is
 NANOSECONDS = 1_000_000_000
 
 
@@ -84,7 +84,7 @@ class NodeClock:
                 timer.later.close()
 
     def on_jump(self, callback: Callable[[int, int], None]) -> None:
-        """Call back with (before, after) [ns] when /clock goes back, or forward by more than a second at once."""
+        """Call back with (before, after) [ns] when /clock goes back, or forward by more than ten seconds at once."""
         self._on_jump.append(callback)
 
     def _arm(self, timer: Timer) -> None:

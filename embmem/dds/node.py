@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from embmem.dds.lifecycle import ACTIVE, Lifecycle
 from embmem.dds.names import Names
@@ -54,7 +54,9 @@ class RunningNode:
         changes = dict(parameters or {})
         if (reason := refusal(self._declared, changes, is_running=False)) is not None:
             raise InputError(f"node {name}: {reason}")
-        self.values: dict[str, Value] = {p.name: _typed(p, changes.get(p.name, p.default)) for p in self._declared}
+        self.values: dict[str, Value] = {
+            p.name: cast(Value, p.taken(changes.get(p.name, p.default))) for p in self._declared
+        }
         names = Names(name, namespace, dict(remaps or {}))
         self.ports = DdsPorts(names, domain_id() if domain is None else domain, log_level=log_level)
         self.ports.values = self.values
@@ -110,7 +112,7 @@ class RunningNode:
         declared = {parameter.name: parameter for parameter in self._declared}
         if reason is not None:
             return reason
-        values = {name: _typed(declared[name], value) for name, value in changes.items()}
+        values = {name: cast(Value, declared[name].taken(value)) for name, value in changes.items()}
         veto = getattr(self.node, "refuse", None)
         if veto is not None and (reason := veto(values)) is not None:
             return str(reason)
@@ -154,8 +156,3 @@ def run_node(node_class: Callable[[Any], Node], name: str, **settings: Any) -> R
 def _declared(node_class: Any) -> tuple[Parameter, ...]:
     own = tuple(getattr(node_class, "PARAMETERS", ()))
     return own if any(p.name == USE_SIM_TIME.name for p in own) else (*own, USE_SIM_TIME)
-
-
-def _typed(parameter: Parameter, value: Any) -> Value:
-    """A whole number for a real one becomes one."""
-    return float(value) if isinstance(parameter.default, float) else value

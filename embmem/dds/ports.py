@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 from embmem.dds.action_client import DdsActionClient
@@ -17,19 +17,17 @@ from embmem.dds.participant import Participant
 from embmem.dds.services import DdsClient, DdsService
 from embmem.dds.topics import DdsPublisher, subscribe
 from embmem.errors import InputError
-from embmem.ros.messages import quaternion_of, stamp_ns, vector_of
+from embmem.ros.messages import stamp_ns
 from embmem.ros.parameters import USE_SIM_TIME, Value
 from embmem.ros.ports import Closable, Fields, QoS, ServerGoal
-from embmem.ros.tf_buffer import TfBuffer, TransformError
+from embmem.ros.shells import TF_HISTORY, Throttle, listen_to_tf
+from embmem.ros.tf_buffer import TfBuffer
 
-_TF = "tf2_msgs/msg/TFMessage"
 _DEFAULT = QoS()
-_TF_QOS = QoS(depth=100)
-_STATIC = QoS(depth=100, is_latched=True)
 _ROSOUT = QoS(depth=1000, is_latched=True)
 _CLOCK = QoS(depth=1, is_reliable=False)
-_TF_KEPT = 30.0  # [s] of transforms; tf2 keeps 10 s, and ours waits for images that come late
 _OFTEN = 5.0  # [s] between two complaints about the same
+_MAX_MATTERS = 1000  # of complaint that are remembered
 
 
 class DdsPorts:
@@ -43,17 +41,18 @@ class DdsPorts:
 
     def __init__(self, names: Names, domain: int, *, log_level: str = "info") -> None:
         self.names, self.name, self.namespace = names, names.node, names.namespace
-        self.tf = TfBuffer(keep=_TF_KEPT)
+        self.tf = TfBuffer(keep=TF_HISTORY)
         self.values: Mapping[str, Value] = {USE_SIM_TIME.name: False}
         self._participant = Participant(domain, names.node, names.namespace)
         self.executor = Executor(self._participant, self._on_error)
         self.clock = NodeClock(self.executor)
         rosout = DdsPublisher(self._participant, "rcl_interfaces/msg/Log", "/rosout", _ROSOUT, lambda *_: None)
         self._log = NodeLog(names.path[1:].replace("/", "."), self.now_ns, rosout.publish, least=log_level)
+        self._throttle = Throttle()
+        self._complaints: dict[str, float] = {}
         self._clock_topic: Closable | None = None
         self.clock.on_jump(self._on_jump)
-        for topic, qos, is_static in (("/tf", _TF_QOS, False), ("/tf_static", _STATIC, True)):
-            self.subscription(_TF, topic, partial(self._on_tf, is_static), qos)
+        listen_to_tf(self)
 
     def publisher(self, type: str, topic: str, qos: QoS = _DEFAULT) -> DdsPublisher:
         """A new publisher."""
@@ -122,7 +121,8 @@ class DdsPorts:
 
     def log(self, level: str, text: str, *, throttle: float = 0.0) -> None:
         """Say something."""
-        self._log(level, text, throttle=throttle, depth=2)
+        if self._throttle.lets_speak(throttle):
+            self._log(level, text)
 
     def use_sim_time(self, is_simulated: bool) -> None:
         """Take the time from /clock, or from the system; on the thread of the callbacks."""
@@ -140,31 +140,24 @@ class DdsPorts:
         self.executor.stop()
         self._participant.close()
 
-    def _on_tf(self, is_static: bool, message: Any) -> None:
-        for transform in message.transforms:
-            try:
-                self.tf.add(
-                    transform.header.frame_id,
-                    transform.child_frame_id,
-                    vector_of(transform.transform.translation),
-                    quaternion_of(transform.transform.rotation),
-                    stamp_ns=stamp_ns(transform.header.stamp),
-                    is_static=is_static,
-                )
-            except TransformError as error:
-                self._complain("warning", f"a transform is dropped: {error}")
-
     def _on_jump(self, before_ns: int, after_ns: int) -> None:
         self.log("warning", f"the time jumped by {(after_ns - before_ns) / 1e9:.3f} s")
         if after_ns < before_ns:
             self.tf.forget_moving()
 
     def _complain(self, level: str, text: str) -> None:
-        self._log(level, text, throttle=_OFTEN, depth=2)
+        """About what comes in or does not get out; the same matter every few seconds."""
+        matter, now = text.partition(":")[0], time.monotonic()
+        if now - self._complaints.get(matter, -_OFTEN) >= _OFTEN:
+            self._complaints.pop(matter, None)
+            self._complaints[matter] = now
+            if len(self._complaints) > _MAX_MATTERS:
+                del self._complaints[next(iter(self._complaints))]
+            self._log(level, text)
 
     def _on_error(self, error: Exception) -> None:
         where = error.__traceback__
         while where is not None and where.tb_next is not None:
             where = where.tb_next
         place = f" ({where.tb_frame.f_code.co_filename}:{where.tb_lineno})" if where is not None else ""
-        self._log("error", f"a callback failed: {error!r}{place}", throttle=_OFTEN)
+        self._complain("error", f"a callback failed{place}: {error!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from embmem.dds.executor import Executor
@@ -75,6 +76,13 @@ class DdsPublisher:
             self._writer.write(sample(self._class, data))
         except DDSException as error:
             self._log("warning", f"a message on {self._topic} is lost: {error}")
+
+    def flush(self, seconds: float) -> None:
+        """Wait until reliable listeners have what was sent."""
+        from cyclonedds.core import DDSException
+
+        with suppress(DDSException, AttributeError):  # cyclonedds 11.0.1 stumbles over its own time-out
+            self._writer.wait_for_acks(round(seconds * 1e9))
 
     def close(self) -> None:
         """End it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -96,6 +96,31 @@ def open_rosbag(path: Path) -> Recording:
         InputError: if it is missing, cut, damaged or holds no message.
         MissingExtraError: without rosbags.
     """
+    bag, streams, notes = _found(path)
+    storage = "sqlite3" if bag.files[0].suffix == ".db3" or _is_sqlite(path) else "MCAP"
+    return Recording(
+        path=path,
+        format=f"ROS 2 bag ({storage})",
+        labels=_labels(bag, streams),
+        streams=streams,
+        samples_of=partial(_samples, bag, {stream.name: stream.kind for stream in streams}),
+        is_z_up=True,
+        notes=tuple(notes),
+    )
+
+
+def open_raw(path: Path) -> AbstractContextManager[list[Any]]:
+    """Readers of rosbags for the files of a bag, whose messages are the bytes that were recorded.
+
+    Raises:
+        InputError: as `open_rosbag`.
+        MissingExtraError: without rosbags.
+    """
+    return _found(path)[0].open()
+
+
+def _found(path: Path) -> tuple[_Bag, tuple[Stream, ...], list[str]]:
+    """The bag with what could be saved of it, its topics, and what is to be said of that."""
     bag = _find_files(path)
     for file in path.rglob("*.db3") if path.is_dir() else bag.files:
         if file.suffix == ".db3" and file.is_file():
@@ -116,16 +141,7 @@ def open_rosbag(path: Path) -> Recording:
     notes += [f"{name}: messages are counted but none can be read" for name in silent]
     if not any(stream.n_samples for stream in streams):
         raise InputError(f"{path}: a bag without messages")
-    storage = "sqlite3" if bag.files[0].suffix == ".db3" or _is_sqlite(path) else "MCAP"
-    return Recording(
-        path=path,
-        format=f"ROS 2 bag ({storage})",
-        labels=_labels(bag, streams),
-        streams=streams,
-        samples_of=partial(_samples, bag, {stream.name: stream.kind for stream in streams}),
-        is_z_up=True,
-        notes=tuple(notes),
-    )
+    return bag, streams, notes
 
 
 def _labels(bag: _Bag, streams: tuple[Stream, ...]) -> tuple[str, ...]:

@@ -178,7 +178,7 @@ class Ports(Protocol):
         """Call back every `period` seconds of the node's clock: with `use_sim_time` that of /clock."""
 
     def on_jump(self, callback: Callable[[int, int], None]) -> None:
-        """Call back with (before, after) [ns] when /clock goes back, or forward by more than a second at once.
+        """Call back with (before, after) [ns] when /clock goes back, or forward by more than ten seconds at once.
 
         On the way back the shell has dropped the moving transforms of `tf` already, as tf2 does.
         """
