@@ -88,7 +88,7 @@ class DurableMemory(Memory):
         self._file: RecordStore = store
         self._thinning, self._depth_step, self._snapshot_seconds = thinning, depth_step, snapshot_seconds
         self._last_frame: Observation | None = None
-        self._n_thinned = 0
+        self.n_thinned = 0  # observations that were not worth logging
         self._budgets, self._forgetting = (disk_budget, ram_budget), forgetting
         self._n_unchecked, self._n_forgotten = 0, 0
         with store.reading() as db:
@@ -110,7 +110,7 @@ class DurableMemory(Memory):
         self._refuse_if_broken()
         observation = self._in_map(self.gate.admit(observation))
         if not self._thinning.keeps(observation, self._last_frame):
-            self._n_thinned += 1
+            self.n_thinned += 1
             return observation
         observation = canonical(observation, self._depth_step)
         frame_id = self._log_and_do(
@@ -126,9 +126,13 @@ class DurableMemory(Memory):
     def query(self, query: Query) -> list[Hit]:
         """The hits of every layer in order, then those of the store, which count as used; see `Memory.query`."""
         hits = super().query(query)
+        self._count(hits)
+        return hits
+
+    def _count(self, hits: Sequence[Hit]) -> None:
+        """Count the records among the hits as used."""
         used = [hit.record.id for hit in hits if hit.record is not None and hit.record.id is not None]
         self.uses.count(used, time.time() if self._last_frame is None else self._last_frame.stamp)
-        return hits
 
     def tick(self, stamp: float) -> None:
         """Let time pass to `stamp` [s] without an observation."""
@@ -216,7 +220,7 @@ class DurableMemory(Memory):
     def stats(self) -> dict[str, dict[str, float]]:
         """Sizes and counters of the layers, the store, the gate and the log of observations."""
         log = {
-            "thinned": float(self._n_thinned), "replayed": float(self._n_replayed), "covered": float(self._covered),
+            "thinned": float(self.n_thinned), "replayed": float(self._n_replayed), "covered": float(self._covered),
             "base": float(self._base), "last": float(self._log.last_id),
         }  # fmt: skip
         with self._file.reading() as db:

@@ -54,6 +54,11 @@ class Memory:
         self._view_angle = view_angle
         self.last_view: np.ndarray | None = None  # (4, 4) T_map_camera of the newest view record
 
+    @property
+    def view_settings(self) -> dict[str, float]:
+        """How far apart views are recorded, as the arguments of this class."""
+        return {"view_distance": self._view_distance, "view_angle": self._view_angle}
+
     def layer(self, kind: type[L]) -> L:
         """The layer of that class.
 

@@ -55,7 +55,7 @@ The folder appears whole or not at all. A format that needs what the memory does
 """
 
 
-class _Work:
+class Work:
     """A memory that is written in several formats; its surface is made once."""
 
     def __init__(self, memory: Memory, cfg: DictConfig) -> None:
@@ -89,7 +89,7 @@ class _Work:
 class _Format(NamedTuple):
     """How one format is written."""
 
-    write: Callable[[Path, _Work], None]
+    write: Callable[[Path, Work], None]
     opens_in: str
 
 
@@ -108,7 +108,7 @@ def run(cfg: DictConfig) -> None:
     left_out: list[str] = []
     try:
         with new_folder(out, overwrite=cfg.overwrite) as folder:
-            work, there = _Work(memory, cfg), set[Path]()
+            work, there = Work(memory, cfg), set[Path]()
             for name in FORMATS if is_all else dict.fromkeys(formats):
                 try:
                     with console.status(f"writing {name}"):
@@ -129,39 +129,39 @@ def run(cfg: DictConfig) -> None:
         console.print(f"left out {sentence}", markup=False, highlight=False)
 
 
-def _ply(folder: Path, work: _Work) -> None:
+def _ply(folder: Path, work: Work) -> None:
     write_ply(folder / "map.ply", *work.points())
 
 
-def _map_server(folder: Path, work: _Work) -> None:
+def _map_server(folder: Path, work: Work) -> None:
     grid: Any = instantiate(work.cfg.grid)(find_occupancy(work.memory))
     write_map_server(folder, grid.cells, grid.origin, grid.resolution, **work.cfg.map_server)
 
 
-def _octomap(name: str, folder: Path, work: _Work) -> None:
+def _octomap(name: str, folder: Path, work: Work) -> None:
     instantiate(work.cfg.octomap)(folder / name, find_occupancy(work.memory))
 
 
-def _scene_graph(form: str, folder: Path, work: _Work) -> None:
+def _scene_graph(form: str, folder: Path, work: Work) -> None:
     instantiate(work.cfg.scene_graph)(folder, work.memory.layers, form=form)
 
 
-def _layers(target: str, name: str, folder: Path, work: _Work) -> None:
+def _layers(target: str, name: str, folder: Path, work: Work) -> None:
     """What a function of the maps writes to a file from the layers of the memory."""
     instantiate(work.cfg[target])(folder / name, work.memory.layers)
 
 
-def _annotated(folder: Path, work: _Work) -> None:
+def _annotated(folder: Path, work: Work) -> None:
     instantiate(work.cfg.annotated)(folder, work.memory, title=_title(work.cfg))
 
 
-def _rrd(folder: Path, work: _Work) -> None:
+def _rrd(folder: Path, work: Work) -> None:
     from embmem.viewing.rerun_log import write_recording
 
     write_recording(folder / "map.rrd", instantiate(work.cfg.scene)(work.memory, title=_title(work.cfg)))
 
 
-def _png(folder: Path, work: _Work) -> None:
+def _png(folder: Path, work: Work) -> None:
     memory, occupancy = work.memory, find_occupancy(work.memory)
     ceiling = float(work.cfg.ceiling)
     view = top_down(occupancy.occupied(), occupancy.free(), occupancy.resolution, ceiling=ceiling)

@@ -98,17 +98,31 @@ def write_octomap(path: Path | str, voxels: VoxelMap) -> None:
     if path.suffix not in (".bt", ".ot"):
         raise ValueError(f"the name must end with .bt or .ot, got {path}")
     is_binary = path.suffix == ".bt"
+    data, n_nodes = _data(voxels, is_binary=is_binary, name=path)
+    short = f"{voxels.resolution:.6g}"  # as OctoMap prints it, unless that is another number
+    resolution = short if float(short) == voxels.resolution else repr(float(voxels.resolution))
+    title = BINARY if is_binary else FULL
+    header = f"{title}\n{_COMMENT}\nid OcTree\nsize {n_nodes}\nres {resolution}\ndata\n"
+    write_atomic(path, header.encode("ascii") + data)
+
+
+def binary_tree(voxels: VoxelMap) -> bytes:
+    """What is behind the header of a .bt file, and in an octomap_msgs/Octomap; empty where nothing is known.
+
+    Raises:
+        InputError: if something is known outside of OctoMap's 2^16 voxels an axis.
+    """
+    return _data(voxels, is_binary=True, name=Path("an octree"))[0]
+
+
+def _data(voxels: VoxelMap, *, is_binary: bool, name: Path) -> tuple[bytes, int]:
+    """(bytes, number of nodes) of the pruned tree; `name` is named where the map does not fit."""
     byte = np.arange(256, dtype=np.uint8).view(np.int8)
     kinds = np.where(byte > 0, octomap.OCCUPIED_LEAF, octomap.FREE_LEAF).astype(np.int8)
     value_of_byte = np.where(byte == UNKNOWN, UNKNOWN, kinds) if is_binary else byte
-    leaves = _pruned_leaves(voxels.blocks, value_of_byte, path)
+    leaves = _pruned_leaves(voxels.blocks, value_of_byte, name)
     n_inner = int(octomap.count_inner(leaves.codes, leaves.depths)) if len(leaves.codes) else 0
-    data = (_binary_data if is_binary else _full_data)(leaves, n_inner)
-    short = f"{voxels.resolution:.6g}"  # as OctoMap prints it, unless that is another number
-    resolution = short if float(short) == voxels.resolution else repr(float(voxels.resolution))
-    title, n_nodes = BINARY if is_binary else FULL, n_inner + len(leaves.codes)
-    header = f"{title}\n{_COMMENT}\nid OcTree\nsize {n_nodes}\nres {resolution}\ndata\n"
-    write_atomic(path, header.encode("ascii") + data)
+    return (_binary_data if is_binary else _full_data)(leaves, n_inner), n_inner + len(leaves.codes)
 
 
 def _read_bytes(path: Path) -> bytes:
