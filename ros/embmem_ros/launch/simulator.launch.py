@@ -20,9 +20,11 @@ def generate_launch_description() -> LaunchDescription:
     rviz = Node(
         package="rviz2",
         executable="rviz2",
+        namespace=LaunchConfiguration("namespace"),
         condition=IfCondition(LaunchConfiguration("rviz")),
         arguments=["-d", PathJoinSubstitution([SHARE, "rviz", "embmem.rviz"])],
         parameters=[{"use_sim_time": True}],
+        remappings=[(topic, LaunchConfiguration(topic.removeprefix("/"))) for topic in ("/tf", "/tf_static")],
     )
     return LaunchDescription(
         [
