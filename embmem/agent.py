@@ -36,17 +36,23 @@ class Body:
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """One thing to reach: any instance of `category`, the point `position`, or where `instruction` leads in words."""
+    """One thing to reach.
+
+    Any instance of `category`, the point `position`, where `instruction` leads in words, or what `image` shows.
+    """
 
     category: str | None = None
     position: np.ndarray | None = None  # (3,) [m], map frame
     instruction: str | None = None
+    image: np.ndarray | None = None  # (h, w, 3) uint8
 
     def __str__(self) -> str:
         if self.instruction is not None:
             return self.instruction
         if self.category is not None:
             return self.category
+        if self.image is not None:
+            return "what the picture shows"
         return "nowhere" if self.position is None else f"point {np.round(self.position, 2).tolist()}"
 
 

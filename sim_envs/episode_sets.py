@@ -40,7 +40,8 @@ def write_episode_set(
     found: list[Episode] = []
     while len(found) < episodes:
         index, n = len(found) // task.per_session, min(task.per_session, episodes - len(found))
-        _, session = plan_session(task, world, seed=seed, index=index, n=n)
+        place, session = plan_session(task, world, seed=seed, index=index, n=n)
+        place.close()
         for episode in session.episodes:
             found.append(episode)
             on_episode()

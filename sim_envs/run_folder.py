@@ -25,7 +25,17 @@ Row = dict[str, Any]
 DECISIVE = ("task", "agents", "world", "noise", "episodes", "seed")
 SHOWN = 3  # differences that an error message names
 MEASURED = "seconds"  # the one field of a row that no seed decides
-LIBRARIES = ("embmem", "numpy", "scipy", "numba", "opencv-python-headless", "gymnasium", "hydra-core", "torch")
+LIBRARIES = (
+    "embmem",
+    "numpy",
+    "scipy",
+    "numba",
+    "opencv-python-headless",
+    "gymnasium",
+    "hydra-core",
+    "torch",
+    "habitat-sim",
+)
 
 
 def canonical(value: Any) -> str:

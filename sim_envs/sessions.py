@@ -7,6 +7,7 @@ another: the rows of an agent are the same whoever else takes part.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,21 @@ def run_session(
         strip_for: (agent, episode) -> where to keep pictures of that episode, or None.
     """
     world, session = plan_session(task, make_world, seed=seed, index=index, n=n)
+    with closing(world):
+        return _play(world, session, task, agents, seed=seed, index=index, on_row=on_row, strip_for=strip_for)
+
+
+def _play(
+    world: World,
+    session: Session,
+    task: Task,
+    agents: Mapping[str, Agent],
+    *,
+    seed: int,
+    index: int,
+    on_row: Callable[[dict[str, Any]], None] | None,
+    strip_for: Callable[[str, int], Strip | None] | None,
+) -> list[dict[str, Any]]:
     tourists = [_Tourist(name, agent, world.stamp) for name, agent in agents.items()]
     for tourist in tourists:
         tourist.agent.reset(stream(seed, index, AGENT))

@@ -172,6 +172,9 @@ class World:
         """The oracle's action: toward the nearest goal; STOP nearer than `tolerance` [m, geodesic] or if stuck."""
         return self._oracle.next_action(self.position, self.yaw, goals, tolerance)
 
+    def close(self) -> None:
+        """Give back what the world holds outside Python; here nothing."""
+
     def _enter(self) -> None:
         """Find out where the body fits in this house."""
         bounds = np.array(self.house.bounds(), dtype=np.float64)

@@ -17,6 +17,8 @@ tasks: search_again, after_the_night, objectnav, pointnav, multion, questions, f
 agents: random, forward, frontier, memory, oracle; all of them meet the same houses, starts, goals and noise.
 tasks with agents of their own: household/single, composite, complex, personal (docs/households.md); street/e2, e3, e4,
 e5, e7, planners, which need EMBMEM_DATA_DIR (docs/streets.md); instructions (docs/instructions.md).
+in habitat-sim (docs/habitat.md): world=habitat takes the houses there; task=habitat/pointnav, objectnav, imagenav, r2r
+play the episodes of other datasets (task.path) in their scenes (task.scenes).
 The folder `out` gets episodes.jsonl, summary.json, report.html, strips/, config.yaml and versions.json. The same
 command goes on where an interrupted run stopped. workers=0 runs in this process, for debugging.
 """

@@ -19,8 +19,16 @@ from embmem.agent import Action, Body
 from embmem.errors import InputError
 from embmem.geometry import camera_pose
 from embmem.observation import Intrinsics
+from embmem.sim_envs.episodes import GoalView
 from embmem.sim_envs.habitat.device import choose_gpu
-from embmem.sim_envs.habitat.frames import camera_from_habitat, from_habitat, to_habitat, yaw_from_habitat
+from embmem.sim_envs.habitat.frames import (
+    camera_from_habitat,
+    camera_to_habitat,
+    from_habitat,
+    to_habitat,
+    yaw_from_habitat,
+)
+from embmem.sim_envs.habitat.images import colours
 from embmem.sim_envs.habitat.missing import import_habitat
 from embmem.sim_envs.habitat.navmesh_settings import NavMeshSettings
 
@@ -29,6 +37,7 @@ log = logging.getLogger(__name__)
 MAX_PITCH = 60.0  # [degrees]
 SAME_RADIUS = 0.01  # [m]
 BODY_ACTIONS = {Action.FORWARD: "move_forward", Action.LEFT: "turn_left", Action.RIGHT: "turn_right"}
+KINDS = {"rgb": "COLOR", "depth": "DEPTH", "semantic": "SEMANTIC"}
 LOOKS = {Action.LOOK_UP: "look_up", Action.LOOK_DOWN: "look_down"}
 
 
@@ -50,8 +59,8 @@ class SceneSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not set(self.sensors) <= {"rgb", "depth", "semantic"}:
-            raise ValueError(f"sensors are rgb, depth and semantic, got {self.sensors}")
+        if not set(self.sensors) <= set(KINDS):
+            raise ValueError(f"sensors are {', '.join(KINDS)}, got {self.sensors}")
         hfov_deg(self.intrinsics)
 
 
@@ -88,6 +97,7 @@ class HabitatScene:
             self.close()
             raise
         self._agent: Any = self._sim.get_agent(0)
+        self._follower: Any = None
         self.pitch = 0.0  # [degrees]
 
     def close(self) -> None:
@@ -174,6 +184,39 @@ class HabitatScene:
         T_map_camera = camera_from_habitat(np.array(state.position, dtype=np.float64), _xyzw(state.rotation))
         return {name: np.array(seen[name]) for name in self.settings.sensors}, T_map_camera
 
+    def picture(self, view: GoalView) -> np.ndarray:
+        """(h, w, 3) colours that a camera elsewhere sees; the body stands as before, looking level."""
+        habitat, agent = self._habitat, self._agent
+        spec = self._camera("picture", "COLOR", view.width, view.height, view.hfov_deg)
+        self._sim.add_sensor(spec)
+        try:
+            before = agent.get_state()
+            position, quat = camera_to_habitat(view.T_map_camera)
+            pose = habitat.SixDOFPose(position=position, rotation=[float(x) for x in quat])
+            there = habitat.AgentState(before.position, before.rotation, {**before.sensor_states, "picture": pose})
+            agent.set_state(there, infer_sensor_states=False)
+            seen = np.array(self._sim.get_sensor_observations()["picture"])
+            self.pitch = 0.0
+            agent.set_state(habitat.AgentState(before.position, before.rotation))
+        finally:
+            self._remove_sensor("picture")
+        return colours(seen)
+
+    def next_action(self, path: Any, stop_within: float) -> Action:
+        """Habitat's greedy follower to the nearest goal of `path`; STOP nearer than `stop_within` [m] or if stuck."""
+        position, _ = self.pose()
+        left = self.distance(position, path)
+        if not stop_within <= left < math.inf:
+            return Action.STOP
+        if self._follower is None:
+            self._follower = self._sim.make_greedy_follower(0, goal_radius=stop_within)
+        goal = np.array(list(path.points[-1]), dtype=np.float32)
+        try:
+            chosen = self._follower.next_action_along(goal)
+        except self._habitat.errors.GreedyFollowerError:
+            return Action.STOP
+        return next((action for action, name in BODY_ACTIONS.items() if name == chosen), Action.STOP)
+
     def things(self) -> list[tuple[int, str]]:
         """(semantic id, category) of everything that the scene's annotation names; empty where it has none."""
         scene = self._sim.semantic_scene
@@ -193,22 +236,35 @@ class HabitatScene:
         simulator.load_semantic_mesh = "semantic" in settings.sensors
         agent = habitat.agent.AgentConfiguration()
         agent.height, agent.radius = settings.body.height, settings.body.radius
-        agent.sensor_specifications = [self._sensor(name) for name in settings.sensors]
+        k = settings.intrinsics
+        agent.sensor_specifications = [
+            self._camera(name, KINDS[name], k.width, k.height, hfov_deg(k)) for name in settings.sensors
+        ]
         agent.action_space = self._action_space()
         return habitat.Configuration(simulator, [agent])
 
-    def _sensor(self, name: str) -> Any:
-        habitat, k = self._habitat, self.settings.intrinsics
-        kinds = {"rgb": "COLOR", "depth": "DEPTH", "semantic": "SEMANTIC"}
+    def _camera(self, name: str, kind: str, width: int, height: int, hfov: float) -> Any:
+        habitat = self._habitat
         spec = habitat.CameraSensorSpec()
         spec.uuid = name
-        spec.sensor_type = getattr(habitat.SensorType, kinds[name])
+        spec.sensor_type = getattr(habitat.SensorType, kind)
         spec.sensor_subtype = habitat.SensorSubType.PINHOLE
-        spec.resolution = [k.height, k.width]
+        spec.resolution = [height, width]
         spec.position = [0.0, float(self.settings.body.height), 0.0]
         spec.orientation = [0.0, 0.0, 0.0]
-        spec.hfov = hfov_deg(k)
+        spec.hfov = hfov
         return spec
+
+    def _remove_sensor(self, name: str) -> None:
+        """Undo `add_sensor`; v0.3.4 can, before it takes four steps."""
+        if hasattr(self._sim, "remove_sensor"):
+            self._sim.remove_sensor(name)
+        else:
+            self._sim._sensors.pop(name).close()
+            self._habitat.SensorFactory.delete_subtree_sensor(self._agent.scene_node, name)
+            del self._agent._sensors[name]
+        config = self._agent.agent_config
+        config.sensor_specifications = [spec for spec in config.sensor_specifications if spec.uuid != name]
 
     def _action_space(self) -> dict[str, Any]:
         agent, body = self._habitat.agent, self.settings.body

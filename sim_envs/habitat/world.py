@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +25,15 @@ from embmem.sim_envs.render import Frame
 from embmem.sim_envs.shortest_path import Oracle
 from embmem.sim_envs.world import STEP_SECONDS, World
 
-log = logging.getLogger(__name__)
+
+def habitat_world(**settings: Any) -> partial[HabitatWorld]:
+    """`HabitatWorld` with these settings, still without a house; what `configs/world/habitat.yaml` makes.
+
+    Raises:
+        MissingExtraError: if habitat_sim is not installed, before anything else is done.
+    """
+    import_habitat()
+    return partial(HabitatWorld, **settings)
 
 
 class HabitatWorld(World):
@@ -64,7 +73,6 @@ class HabitatWorld(World):
         gpu: int | None = None,
         allow_sliding: bool = True,
     ) -> None:
-        import_habitat()
         self._scenes = Path(scenes)
         self._gpu = gpu
         self._allow_sliding = allow_sliding
