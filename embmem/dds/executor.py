@@ -107,7 +107,7 @@ class Executor:
         """End the thread after what was posted before; waits for it."""
         self._is_stopping = True
         self._wake()
-        if not self.is_mine:
+        if self._thread.ident is not None and not self.is_mine:
             self._thread.join()
 
     def _wake(self) -> None:

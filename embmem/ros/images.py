@@ -16,13 +16,14 @@ from embmem.recordings.images import encoded_size
 from embmem.recordings.raw import RawImage
 from embmem.ros.rvl import MAX_PIXELS, decode_rvl
 
+_RED_FIRST, _BLUE_FIRST = slice(None, 3), slice(2, None, -1)
 _COLOURS = {  # encoding -> (channels, where red, green and blue are)
-    "rgb8": (3, (0, 1, 2)),
-    "bgr8": (3, (2, 1, 0)),
-    "rgba8": (4, (0, 1, 2)),
-    "bgra8": (4, (2, 1, 0)),
-    "8UC3": (3, (2, 1, 0)),
-    "8UC4": (4, (2, 1, 0)),
+    "rgb8": (3, _RED_FIRST),
+    "bgr8": (3, _BLUE_FIRST),
+    "rgba8": (4, _RED_FIRST),
+    "bgra8": (4, _BLUE_FIRST),
+    "8UC3": (3, _BLUE_FIRST),
+    "8UC4": (4, _BLUE_FIRST),
 }
 # OpenCV's BayerRG is the pattern BGGR: it is called by the second row. Its names of four letters are what they say.
 _BAYER = {f"bayer_{pattern.lower()}8": f"Bayer{pattern}" for pattern in ("RGGB", "BGGR", "GBRG", "GRBG")}
@@ -76,7 +77,7 @@ def _layout(encoding: str) -> tuple[int, np.dtype[Any]]:
 def _as_recorded(pixels: np.ndarray, encoding: str) -> np.ndarray:
     """Colour as (h, w, 3) red first, a single channel as it is."""
     if encoding in _COLOURS:
-        return np.ascontiguousarray(pixels[..., list(_COLOURS[encoding][1])])
+        return np.ascontiguousarray(pixels[..., _COLOURS[encoding][1]])
     if encoding in _YUV or encoding in _BAYER:
         import cv2
 
