@@ -46,10 +46,10 @@ class ThingsShown:
 
 @dataclass(frozen=True, eq=False)
 class GraphShown:
-    """A graph as fields of messages: nodes by id, edges by the ids of their ends."""
+    """A graph as fields of messages, or as messages: nodes by id, edges by the ids of their ends."""
 
-    nodes: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    edges: dict[tuple[Any, Any], dict[str, Any]] = field(default_factory=dict)
+    nodes: dict[Any, Any] = field(default_factory=dict)
+    edges: dict[tuple[Any, Any], Any] = field(default_factory=dict)
 
 
 @runtime_checkable

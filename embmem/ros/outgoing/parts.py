@@ -23,7 +23,7 @@ def time_of(stamp_ns: int) -> Fields:
 
 def time_of_seconds(stamp: float) -> Fields:
     """A builtin_interfaces/Time of seconds; zero where they are not finite."""
-    return time_of(round(stamp * NANOSECONDS)) if math.isfinite(stamp) else time_of(0)
+    return time_of(round(min(stamp, _MOST_SECONDS) * NANOSECONDS) if math.isfinite(stamp) else 0)
 
 
 def header(stamp_ns: int, frame: str) -> Fields:
