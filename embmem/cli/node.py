@@ -95,4 +95,6 @@ def remaps_of(cfg: DictConfig) -> dict[str, str]:
 
 
 def _plain(cfg: DictConfig, name: str) -> Any:
-    return OmegaConf.to_container(cfg[name], resolve=True) if OmegaConf.is_config(cfg[name]) else cfg[name]
+    """The setting as plain values; nothing is an empty mapping (that default would be a closed one to Hydra)."""
+    value = OmegaConf.to_container(cfg[name], resolve=True) if OmegaConf.is_config(cfg[name]) else cfg[name]
+    return {} if value is None else value
