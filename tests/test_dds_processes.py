@@ -13,13 +13,13 @@ import pytest
 
 pytest.importorskip("cyclonedds", reason="cyclonedds (the extra dds) is not installed")
 
-from wire import own_domain, process, wait_until
+from wire import ROOT, own_domain, process, wait_until
 from wire_nodes import GO, Plain
 
 from embmem.dds.node import RunningNode, run_node
 from embmem.ros.ports import CANCELED, LATCHED, SENSOR_DATA, SUCCEEDED, QoS
 
-TALKER = "tests/wire_nodes.py"
+TALKER = str(ROOT / "tests" / "wire_nodes.py")
 
 
 class World:

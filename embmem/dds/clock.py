@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
-from embmem.dds.executor import Executor, Later
+from embmem.ros.ports import Closable
 
 JUMP = 10_000_000_000  # [ns] forward at once that is a jump, beyond what a fast replay skips; backward everything is
 NANOSECONDS = 1_000_000_000
+
+
+@runtime_checkable
+class Turns(Protocol):
+    """What runs callbacks: `embmem.dds.executor.Executor`."""
+
+    def post(self, callback: Callable[[], None]) -> None:
+        """Run it soon."""
+
+    def later(self, delay: float, callback: Callable[[], None]) -> Closable:
+        """Run it after `delay` seconds of the system's clock."""
 
 
 class Timer:
@@ -19,7 +31,7 @@ class Timer:
             raise ValueError(f"a timer's period is > 0 s, not {period}")
         self.period_ns, self.callback, self._clock = max(1, round(period * NANOSECONDS)), callback, clock
         self.due_ns: int | None = None  # of /clock
-        self.later: Later | None = None  # of the system's clock
+        self.later: Closable | None = None  # of the system's clock
 
     def close(self) -> None:
         """End it."""
@@ -33,7 +45,7 @@ class NodeClock:
         executor: whose thread the timers run on.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Turns) -> None:
         self._executor = executor
         self._is_simulated = False
         self._simulated_ns = 0

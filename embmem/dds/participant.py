@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -19,16 +20,19 @@ MAX_DOMAIN = 232  # the ports of greater ones do not exist (DDSI-RTPS 2.5, 9.6.2
 _BLOCK = 100_000_000  # [ns] that a full reliable writer waits for slow readers; then the message is lost
 _DISCOVERY = "rmw_dds_common/msg/ParticipantEntitiesInfo"
 _MAX_SAMPLE = "256 MiB"  # of one message; what claims to be larger is not received
+# Images come in bursts that Cyclone's megabyte of socket buffer does not hold; the kernel gives what it may.
 _GENERAL = (
-    f"<CycloneDDS><Domain><Internal><MaxSampleSize>{_MAX_SAMPLE}</MaxSampleSize></Internal></Domain></CycloneDDS>"
+    f"<CycloneDDS><Domain><Internal><MaxSampleSize>{_MAX_SAMPLE}</MaxSampleSize>"
+    '<SocketReceiveBufferSize max="8MiB"/></Internal></Domain></CycloneDDS>'
 )
 # As rmw_cyclonedds does it for ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST: no multicast, which loopback often has not.
 _LOOPBACK = (
-    "<CycloneDDS><Domain><General><AllowMulticast>false</AllowMulticast>"
+    "<CycloneDDS><Domain><General><AllowMulticast>false</AllowMulticast><MaxMessageSize>65500B</MaxMessageSize>"
     '<Interfaces><NetworkInterface address="127.0.0.1"/></Interfaces></General>'
     "<Discovery><ParticipantIndex>auto</ParticipantIndex><MaxAutoParticipantIndex>32</MaxAutoParticipantIndex>"
     '<Peers><Peer address="localhost"/></Peers></Discovery></Domain></CycloneDDS>'
 )
+_POLICIES = {2: "durability", 4: "deadline", 8: "liveliness", 11: "reliability", 23: "representation", 24: "type"}
 _domains: WeakValueDictionary[int, Any] = WeakValueDictionary()
 _lock = threading.Lock()
 
@@ -52,9 +56,13 @@ class Participant:
         domain: 0 to 232.
         node: name of the node, as `ros2 node list` shows it.
         namespace: of the node.
+        on_mismatch: hears, on a thread of Cyclone's, of a topic on which another node offers or asks for a quality that
+            does not go with ours, and which one that is.
     """
 
-    def __init__(self, domain: int, node: str, namespace: str) -> None:
+    def __init__(
+        self, domain: int, node: str, namespace: str, on_mismatch: Callable[[str, str], None] = lambda *_: None
+    ) -> None:
         if not 0 <= domain <= MAX_DOMAIN:
             raise InputError(f"a domain is a whole number from 0 to {MAX_DOMAIN}, not {domain}")
         self._node, self._namespace = node, namespace
@@ -62,14 +70,17 @@ class Participant:
         self._readers: set[bytes] = set()
         self._writers: set[bytes] = set()
         self._is_announced = False
+        self._names: dict[int, str] = {}  # of the topics of readers and writers
+        self._on_mismatch = on_mismatch
         self._lock = threading.Lock()
         import_extra("cyclonedds.domain", "dds")
-        from cyclonedds.core import DDSException, Policy, Qos
+        from cyclonedds.core import DDSException, Listener, Policy, Qos
         from cyclonedds.domain import DomainParticipant
 
         try:
             self._domain = _open_domain(domain)
-            self.entity = DomainParticipant(domain, Qos(Policy.Userdata(b"enclave=/;")))
+            told = {f"on_{way}_incompatible_qos": self._mismatched for way in ("requested", "offered")}
+            self.entity = DomainParticipant(domain, Qos(Policy.Userdata(b"enclave=/;")), Listener(**told))  # type: ignore[no-untyped-call]
         except DDSException as error:
             raise EmbmemError(f"DDS domain {domain} cannot be entered: {error}; see CYCLONEDDS_URI") from error
         self._discovery = self._make_writer(_DISCOVERY, "ros_discovery_info", LATCHED)
@@ -87,7 +98,9 @@ class Participant:
         made = self._make_writer(type, topic, qos, with_header=with_header, user_data=user_data)
         with self._lock:
             self._writers.add(made.guid.bytes)
+            self._names[made._ref] = topic
             self._is_announced = False
+        self._look(made, made.get_offered_incompatible_qos_status())
         return made
 
     def reader(self, type: str, topic: str, qos: QoS, *, with_header: bool = False, user_data: str = "") -> Any:
@@ -97,7 +110,9 @@ class Participant:
         made = DataReader(self.entity, self._topic(type, topic, with_header), _qos(qos, type, user_data))
         with self._lock:
             self._readers.add(made.guid.bytes)
+            self._names[made._ref] = topic
             self._is_announced = False
+        self._look(made, made.get_requested_incompatible_qos_status())  # type: ignore[no-untyped-call]
         return made
 
     def delete(self, *endpoints: Any) -> None:
@@ -106,6 +121,7 @@ class Participant:
             for endpoint in endpoints:
                 self._readers.discard(endpoint.guid.bytes)
                 self._writers.discard(endpoint.guid.bytes)
+                self._names.pop(endpoint._ref, None)
             self._is_announced = False
         for endpoint in endpoints:
             endpoint.__del__()
@@ -131,6 +147,16 @@ class Participant:
         self._topics.clear()
         self.entity.__del__()  # with all that was made of it
         self._domain = None
+
+    def _look(self, endpoint: Any, status: Any) -> None:
+        """At what happened before the listener could know the endpoint."""
+        if status.total_count:
+            self._mismatched(endpoint, status)
+
+    def _mismatched(self, endpoint: Any, status: Any) -> None:
+        topic = self._names.get(getattr(endpoint, "_ref", -1))
+        if topic is not None:
+            self._on_mismatch(topic, _POLICIES.get(int(status.last_policy_id), f"policy {status.last_policy_id}"))
 
     def _tell(self, nodes: list[dict[str, Any]]) -> None:
         fields = {"gid": {"data": self.entity.guid.bytes}, "node_entities_info_seq": nodes}

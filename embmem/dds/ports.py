@@ -43,7 +43,7 @@ class DdsPorts:
         self.names, self.name, self.namespace = names, names.node, names.namespace
         self.tf = TfBuffer(keep=TF_HISTORY)
         self.values: Mapping[str, Value] = {USE_SIM_TIME.name: False}
-        self._participant = Participant(domain, names.node, names.namespace)
+        self._participant = Participant(domain, names.node, names.namespace, self._on_mismatch)
         self.executor = Executor(self._participant, self._on_error)
         self.clock = NodeClock(self.executor)
         rosout = DdsPublisher(self._participant, "rcl_interfaces/msg/Log", "/rosout", _ROSOUT, lambda *_: None)
@@ -147,13 +147,17 @@ class DdsPorts:
 
     def _complain(self, level: str, text: str) -> None:
         """About what comes in or does not get out; the same matter every few seconds."""
-        matter, now = text.partition(":")[0], time.monotonic()
+        matter, now = text.partition(": ")[0], time.monotonic()
         if now - self._complaints.get(matter, -_OFTEN) >= _OFTEN:
             self._complaints.pop(matter, None)
             self._complaints[matter] = now
             if len(self._complaints) > _MAX_MATTERS:
                 del self._complaints[next(iter(self._complaints))]
             self._log(level, text)
+
+    def _on_mismatch(self, topic: str, policy: str) -> None:
+        text = f"another node is not heard on {topic[2:]}, or does not hear us: its {policy} does not go with ours"
+        self.executor.post(lambda: self._complain("warning", text))
 
     def _on_error(self, error: Exception) -> None:
         where = error.__traceback__
