@@ -7,8 +7,8 @@ from cyclonedds.idl.types import sequence, uint8, uint64
 
 
 @dataclass
-class Bytes(IdlStruct, typename="Bytes"):  # type: ignore[misc, call-arg] # cyclonedds is not typed
+class Bytes(IdlStruct, typename="Bytes"):
     """What is sent."""
 
     stamp: uint64
-    data: sequence[uint8]
+    data: sequence[uint8]  # type: ignore[type-arg] # what a sequence is of is told at run time

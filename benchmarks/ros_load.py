@@ -29,11 +29,11 @@ CAMERA, MAP = "camera_optical_frame", "map"
 _TIME = struct.Struct("<iI")  # sec, nanosec, behind the four bytes that say how the rest is encoded
 
 
-def stamped(data: bytes, stamp_ns: int) -> bytearray:
+def stamped(data: bytes, stamp_ns: int) -> bytes:
     """The CDR of a message that begins with a header, with another stamp."""
     changed = bytearray(data)
     _TIME.pack_into(changed, 4, *divmod(stamp_ns, 1_000_000_000))
-    return changed
+    return bytes(changed)
 
 
 def image(seen: Observation) -> Fields:

@@ -93,7 +93,7 @@ def _send_plain(domain: int, pixels: np.ndarray, listener: subprocess.Popen[str]
 
     topic, kind = _plain(domain)
     writer = DataWriter(topic.participant, topic)
-    while not writer.get_publication_matched_status().current_count:
+    while not writer.get_publication_matched_status().current_count:  # type: ignore[no-untyped-call]
         time.sleep(0.01)
     _pace(listener, lambda: writer.write(kind(stamp=time.time_ns(), data=pixels.tobytes())))
 
