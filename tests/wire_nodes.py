@@ -129,9 +129,9 @@ class Asker(Plain):
 
 
 if __name__ == "__main__":
-    from embmem.cli.node import stop_event
+    from embmem.cli.node import stopped_by_signals
     from embmem.dds.node import run_node
 
-    stop = stop_event()
-    with run_node(globals()[sys.argv[1]], sys.argv[1].lower(), domain=int(sys.argv[2])):
+    made, domain = globals()[sys.argv[1]], int(sys.argv[2])
+    with stopped_by_signals() as stop, run_node(made, sys.argv[1].lower(), domain=domain):
         stop.wait()

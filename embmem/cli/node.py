@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -46,33 +48,35 @@ def run(cfg: DictConfig) -> None:
     values |= {str(name): value for name, value in single.items()}
     if cfg.use_sim_time is not None:
         values["use_sim_time"] = cfg.use_sim_time
-    stop = stop_event()
-    node = RunningNode(
-        getattr(import_module(module), node_class),
-        names.node,
-        namespace=names.namespace,
-        parameters=values,
-        remaps=names.remaps,
-        domain=cfg.domain,
-        autostart=cfg.autostart,
-        log_level=word(cfg, "log_level"),
-    )
-    with node:
+    settings: dict[str, Any] = {
+        "namespace": names.namespace,
+        "parameters": values,
+        "remaps": names.remaps,
+        "domain": cfg.domain,
+        "autostart": cfg.autostart,
+        "log_level": word(cfg, "log_level"),
+    }
+    made = getattr(import_module(module), node_class)
+    with stopped_by_signals() as stop, RunningNode(made, names.node, **settings) as node:
         node.ports.log("info", f"{names.path} is {node.state}")
         stop.wait()
 
 
-def stop_event() -> threading.Event:
-    """Set by SIGINT or SIGTERM; a second signal ends the process at once."""
-    stop = threading.Event()
+@contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT or SIGTERM sets; a second signal ends the process at once."""
+    stop, numbers = threading.Event(), (signal.SIGINT, signal.SIGTERM)
 
     def on_signal(number: int, _: Any) -> None:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    return stop
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def remaps_of(cfg: DictConfig) -> dict[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from embmem.cli.node import remaps_of, stop_event
+from embmem.cli.node import remaps_of, stopped_by_signals
 from embmem.cli.settings import word
 
 HELP = """embmem play: play a ROS 2 bag as topics with /clock, without ROS (pip install 'embmem[dds]')
@@ -29,24 +30,24 @@ def run(cfg: DictConfig) -> None:
     from embmem.dds.play import Player
     from embmem.dds.ports import DdsPorts
 
-    player = Player(
-        Path(word(cfg, "file")),
-        rate=float(cfg.rate),
-        is_looping=cfg.loop,
-        clock=float(cfg.clock),
-        topics=list(cfg.topics),
-        start=float(cfg.start),
-        duration=float(cfg.duration),
-        wait_for=list(cfg.wait_for),
-        stop=stop_event(),
-    )
+    settings: dict[str, Any] = {
+        "rate": float(cfg.rate),
+        "is_looping": cfg.loop,
+        "clock": float(cfg.clock),
+        "topics": list(cfg.topics),
+        "start": float(cfg.start),
+        "duration": float(cfg.duration),
+        "wait_for": list(cfg.wait_for),
+    }
     names = Names(word(cfg, "name"), "/", remaps_of(cfg))
-    ports = DdsPorts(names, domain_id() if cfg.domain is None else cfg.domain)
-    ports.executor.start()
-    try:
-        player.play(ports)
-    finally:
-        ports.close()
+    with stopped_by_signals() as stop:
+        player = Player(Path(word(cfg, "file")), stop=stop, **settings)
+        ports = DdsPorts(names, domain_id() if cfg.domain is None else cfg.domain)
+        ports.executor.start()
+        try:
+            player.play(ports)
+        finally:
+            ports.close()
     console = Console()
     for topic, n in sorted(player.played.items()):
         console.print(f"{n:8,}  {topic}", markup=False, highlight=False)
