@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -142,7 +143,7 @@ class Keeper:
             self.memory.close()
 
     def _open(self) -> LiveMemory:
-        wanted: Memory = instantiate(self.config.memory)
+        wanted = _made(self.config)
         keeping = dict(self._settings.keeping)
         wanted.gate.policies["clock_backwards"] = keeping.pop("clock_backwards")
         memory: LiveMemory = instantiate(self.config.open)(
@@ -167,6 +168,20 @@ def _config(settings: Settings) -> DictConfig:
     except Exception as error:  # Hydra and OmegaConf have no common root
         reason = " ".join(str(error).split("Config search path")[0].split())
         raise InputError(f"parameters memory and memory_settings: {reason}") from None
+
+
+def _made(config: DictConfig) -> Memory:
+    """An empty memory with the layers that are wanted.
+
+    Raises:
+        InputError: if a setting makes no sense.
+    """
+    try:
+        memory: Memory = instantiate(config.memory)
+    except HydraException as error:
+        cause = error.__cause__ or error
+        raise InputError(f"parameter memory_settings: {' '.join(str(cause).split())[:500]}") from None
+    return memory
 
 
 def _copy(source: Path, part: Path) -> None:

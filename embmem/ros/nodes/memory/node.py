@@ -48,9 +48,9 @@ class MemoryNode:
         self._outputs: list[Closable] = []
         self._timers: list[Closable] = []
         self._worker: Worker[PosedFrame] | None = None
-        self._keeper: Keeper | None = None
+        self.keeper: Keeper | None = None
         self._services: Services | None = None
-        self._is_active = self._is_paused = self._is_sending = False
+        self._is_active = self._is_paused = self.is_sending = False
         ports.on_jump(self._on_jump)
 
     def refuse(self, changes: Values[str, Value]) -> str | None:
@@ -66,14 +66,14 @@ class MemoryNode:
         ports = self._ports
         self.counters = counters = Counters()
         self._settings = settings = Settings.of(ports)
-        self._keeper = Keeper(
+        self.keeper = Keeper(
             settings,
             counters,
             reserve=partial(self._number, "disk_reserve"),
             retry=partial(self._number, "retry_period"),
         )
         log = partial(ports.log, throttle=THROTTLE)
-        self._mapping = Mapping(self._keeper, counters, log=log, on_found=lambda: ports.post(self._tell_where))
+        self._mapping = Mapping(self.keeper, counters, log=log, on_found=lambda: ports.post(self._tell_where))
         self._poses = PoseSource(ports.tf, settings.frames, settings.conventions, is_odometry=settings.is_odometry)
         self._intake = Intake(
             settings.inputs,
@@ -85,8 +85,8 @@ class MemoryNode:
             now_ns=ports.now_ns,
         )
         self._intake.wait = self._number("tf_wait")
-        shown = instantiate(self._keeper.config.shown)
-        self._sending = Sending(
+        shown = instantiate(self.keeper.config.shown)
+        self.sending = Sending(
             shown(
                 z_min=self._number("z_min"),
                 z_max=self._number("z_max"),
@@ -105,17 +105,17 @@ class MemoryNode:
             counters=counters,
             frames=settings.frames,
             poses=self._poses,
-            exchanged=self._sending.forget,
+            exchanged=self.sending.forget,
         )
         self._watch = Watch(ports.now_ns, lambda: self._number("jump"))
         self._start_timers()
 
     def _open_outputs(self) -> None:
         ports = self._ports
-        self._sending.open(ports)
+        self.sending.open(ports)
         self._diagnostics = ports.publisher("diagnostic_msgs/msg/DiagnosticArray", "/diagnostics")
         self._where = ports.publisher("embmem_msgs/msg/Localisation", "~/localisation", LATCHED)
-        self._outputs = [self._sending, self._diagnostics, self._where]
+        self._outputs = [self.sending, self._diagnostics, self._where]
         self._tf: Publisher | None = None
         if ports.parameter("publish_map_to_world"):
             self._tf = ports.publisher("tf2_msgs/msg/TFMessage", "/tf")
@@ -178,12 +178,12 @@ class MemoryNode:
             self.counters.add("dropped_stopped", self._worker.stop())
         if self._services is not None:
             self._services.close()
-        if self._keeper is not None:
-            self._keeper.close()
+        if self.keeper is not None:
+            self.keeper.close()
         for closable in self._outputs:
             closable.close()
         self._outputs = []
-        self._worker = self._services = self._keeper = None
+        self._worker = self._services = self.keeper = None
 
     def changed(self, values: Values[str, Value]) -> None:
         """Parameters have new values."""
@@ -258,18 +258,18 @@ class MemoryNode:
 
     def _on_send(self) -> None:
         """Let the worker make what has changed; what it makes is sent when it comes back."""
-        if self._worker is None or self._is_sending:
+        if self._worker is None or self.is_sending:
             return
-        self._is_sending = True
+        self.is_sending = True
         is_all = self._ports.parameter("mode") == "all"
         period = None if is_all and self._worker.n_waiting else self._number("derive_period")
-        wanted = self._sending.wanted(self._ports.now_ns(), self._number("whole_period"))
+        wanted = self.sending.wanted(self._ports.now_ns(), self._number("whole_period"))
 
         def make() -> None:
             messages: list[Message] = []
             try:
                 self._mapping.recover()
-                messages = self._mapping.messages(self._sending, wanted, period)
+                messages = self._mapping.messages(self.sending, wanted, period)
             except EmbmemError as error:
                 self._ports.log("error", f"the maps cannot be sent: {error}", throttle=THROTTLE)
             finally:
@@ -278,8 +278,8 @@ class MemoryNode:
         self._worker.submit(make, urgent=True)
 
     def _send(self, messages: list[Message]) -> None:
-        self._is_sending = False
-        self._sending.send(messages)
+        self.is_sending = False
+        self.sending.send(messages)
 
     def _on_diagnose(self) -> None:
         if self._worker is None:

@@ -52,7 +52,7 @@ class Sending:
     """
 
     def __init__(self, shown: Shows, frame: str) -> None:
-        self._shown, self._frame = shown, frame
+        self.shown, self._frame = shown, frame
         self._publishers: dict[str, Publisher] = {}
         self.forget()
 
@@ -72,7 +72,7 @@ class Sending:
         """Everything is to be sent anew: the memory is another one."""
         self._sent = dict.fromkeys(TOPICS, -1)  # the revision of the memory, by name
         self._heard = dict.fromkeys(TOPICS, 0)  # how many listened then
-        self._grid: GridShown | None = None
+        self.grid: GridShown | None = None
         self._grid_at = -1e9
         self._graphs = {"landmarks": _Graph(), "scene_graph": _Graph()}
 
@@ -114,19 +114,19 @@ class Sending:
         }
 
     def _voxels(self, memory: LiveMemory, revision: int, wanted: Wanted, is_new: bool) -> list[Message] | None:
-        shown = self._shown.voxels(memory.layers)
+        shown = self.shown.voxels(memory.layers)
         return None if shown is None else [("octomap", maps.octomap(shown, wanted.stamp_ns, self._frame))]
 
     def _cloud(self, memory: LiveMemory, revision: int, wanted: Wanted, is_new: bool) -> list[Message] | None:
-        shown = self._shown.voxels(memory.layers)
+        shown = self.shown.voxels(memory.layers)
         return None if shown is None else [("cloud", maps.cloud(shown.centres, wanted.stamp_ns, self._frame))]
 
     def _grids(self, memory: LiveMemory, revision: int, wanted: Wanted, is_new: bool) -> list[Message] | None:
         """The whole grid where it has another shape, or for newcomers, or after a while; else what has changed."""
-        now, before = self._shown.grid(memory.layers), self._grid
+        now, before = self.shown.grid(memory.layers), self.grid
         if now is None:
             return None
-        self._grid = now
+        self.grid = now
         is_same_place = before is not None and before.cells.shape == now.cells.shape
         is_same_place = is_same_place and before is not None and bool((before.origin == now.origin).all())
         is_old = time.monotonic() - self._grid_at >= wanted.whole_period
@@ -142,7 +142,7 @@ class Sending:
         return [("grid_updates", maps.grid_update(*part, wanted.stamp_ns, self._frame))] if part is not None else []
 
     def _things(self, memory: LiveMemory, revision: int, wanted: Wanted, is_new: bool) -> list[Message] | None:
-        shown = self._shown.things(memory.layers)
+        shown = self.shown.things(memory.layers)
         if shown is None:
             return None
         return [
@@ -151,10 +151,10 @@ class Sending:
         ]
 
     def _landmarks(self, memory: LiveMemory, revision: int, wanted: Wanted, is_new: bool) -> list[Message] | None:
-        return self._graph("landmarks", self._shown.landmarks(memory.layers), revision, wanted, is_whole=is_new)
+        return self._graph("landmarks", self.shown.landmarks(memory.layers), revision, wanted, is_whole=is_new)
 
     def _scene(self, memory: LiveMemory, revision: int, wanted: Wanted, is_new: bool) -> list[Message] | None:
-        return self._graph("scene_graph", self._shown.scene(memory.layers), revision, wanted, is_whole=is_new)
+        return self._graph("scene_graph", self.shown.scene(memory.layers), revision, wanted, is_whole=is_new)
 
     def _graph(
         self, name: str, now: GraphShown | None, revision: int, wanted: Wanted, *, is_whole: bool
