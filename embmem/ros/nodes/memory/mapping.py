@@ -106,8 +106,9 @@ class Mapping:
         return sending.messages(keeper.memory, keeper.revision, wanted)
 
     def recover(self) -> None:
-        """Look whether a disk that was full can be written again, though no frame comes."""
-        if self.keeper.failure and self.keeper.has_room():
+        """Look at the disk though no frame comes: whether it is full, or can be written again."""
+        was_failure = self.keeper.failure
+        if self.keeper.has_room() and was_failure:
             self._log("info", "the memory can be written again")
 
     def exchange(self, other: Path | None, *, is_trusted: bool) -> Path:

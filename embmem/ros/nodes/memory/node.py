@@ -47,7 +47,7 @@ class MemoryNode:
         self._inputs: list[Closable] = []
         self._outputs: list[Closable] = []
         self._timers: list[Closable] = []
-        self._worker: Worker[PosedFrame] | None = None
+        self.worker: Worker[PosedFrame] | None = None
         self.keeper: Keeper | None = None
         self._services: Services | None = None
         self._is_active = self._is_paused = self.is_sending = False
@@ -73,7 +73,7 @@ class MemoryNode:
             retry=partial(self._number, "retry_period"),
         )
         log = partial(ports.log, throttle=THROTTLE)
-        self._mapping = Mapping(self.keeper, counters, log=log, on_found=lambda: ports.post(self._tell_where))
+        self.mapping = Mapping(self.keeper, counters, log=log, on_found=lambda: ports.post(self._tell_where))
         self._poses = PoseSource(ports.tf, settings.frames, settings.conventions, is_odometry=settings.is_odometry)
         self._intake = Intake(
             settings.inputs,
@@ -94,14 +94,14 @@ class MemoryNode:
             ),
             settings.frames.map,
         )
-        self._worker = Worker(self._mapping.handle, name="embmem mapping")
-        self._diagnosing = Diagnosing(counters, self._mapping)
+        self.worker = Worker(self.mapping.handle, name="embmem mapping")
+        self._diagnosing = Diagnosing(counters, self.mapping)
         self._open_outputs()
-        self._mapping.take_up(is_trusted=bool(ports.parameter("trust_map_frame")))
+        self.mapping.take_up(is_trusted=bool(ports.parameter("trust_map_frame")))
         self._services = Services(
             ports,
-            self._mapping,
-            self._worker,
+            self.mapping,
+            self.worker,
             counters=counters,
             frames=settings.frames,
             poses=self._poses,
@@ -174,8 +174,8 @@ class MemoryNode:
         for closable in (*self._inputs, *self._timers):
             closable.close()
         self._inputs, self._timers, self._is_active = [], [], False
-        if self._worker is not None:
-            self.counters.add("dropped_stopped", self._worker.stop())
+        if self.worker is not None:
+            self.counters.add("dropped_stopped", self.worker.stop())
         if self._services is not None:
             self._services.close()
         if self.keeper is not None:
@@ -183,17 +183,17 @@ class MemoryNode:
         for closable in self._outputs:
             closable.close()
         self._outputs = []
-        self._worker = self._services = self.keeper = None
+        self.worker = self._services = self.keeper = None
 
     def changed(self, values: Values[str, Value]) -> None:
         """Parameters have new values."""
-        if self._worker is None:
+        if self.worker is None:
             return
         self._intake.wait = self._number("tf_wait")
         if any(name in values for name in _WHEN_SENT):
             self._start_timers()
-        if values.get("trust_map_frame") and not self._mapping.localiser.now.is_known:
-            self._worker.submit(partial(self._mapping.take_up, is_trusted=True))
+        if values.get("trust_map_frame") and not self.mapping.localiser.now.is_known:
+            self.worker.submit(partial(self.mapping.take_up, is_trusted=True))
 
     def _number(self, name: str) -> float:
         value = self._ports.parameter(name)
@@ -202,11 +202,11 @@ class MemoryNode:
         return float(value)
 
     def _offer(self, posed: PosedFrame) -> None:
-        if self._worker is None:
+        if self.worker is None:
             return
         is_all = self._ports.parameter("mode") == "all"
         room = int(self._number("replay_queue" if is_all else "queue_size"))
-        n_dropped = self._worker.offer(posed, room=room, drop_oldest=not is_all)
+        n_dropped = self.worker.offer(posed, room=room, drop_oldest=not is_all)
         if n_dropped:
             self.counters.add("dropped_queue", n_dropped)
 
@@ -243,7 +243,7 @@ class MemoryNode:
 
     def _on_jump(self, before: int, after: int) -> None:
         """The clock went back, or far forward at once."""
-        if self._worker is None or before == 0:  # there was no /clock yet
+        if self.worker is None or before == 0:  # there was no /clock yet
             return
         self._watch.rest()
         if after >= before:
@@ -254,53 +254,53 @@ class MemoryNode:
         self._intake.forget("tf_late")
         self._poses.forget()
         trust = bool(self._ports.parameter("trust_map_frame"))
-        self._worker.submit(partial(self._mapping.new_session, is_trusted=trust))
+        self.worker.submit(partial(self.mapping.new_session, is_trusted=trust))
 
     def _on_send(self) -> None:
         """Let the worker make what has changed; what it makes is sent when it comes back."""
-        if self._worker is None or self.is_sending:
+        if self.worker is None or self.is_sending:
             return
         self.is_sending = True
         is_all = self._ports.parameter("mode") == "all"
-        period = None if is_all and self._worker.n_waiting else self._number("derive_period")
+        period = None if is_all and self.worker.n_waiting else self._number("derive_period")
         wanted = self.sending.wanted(self._ports.now_ns(), self._number("whole_period"))
 
         def make() -> None:
             messages: list[Message] = []
             try:
-                self._mapping.recover()
-                messages = self._mapping.messages(self.sending, wanted, period)
+                self.mapping.recover()
+                messages = self.mapping.messages(self.sending, wanted, period)
             except EmbmemError as error:
                 self._ports.log("error", f"the maps cannot be sent: {error}", throttle=THROTTLE)
             finally:
                 self._ports.post(partial(self._send, messages))
 
-        self._worker.submit(make, urgent=True)
+        self.worker.submit(make, urgent=True)
 
     def _send(self, messages: list[Message]) -> None:
         self.is_sending = False
         self.sending.send(messages)
 
     def _on_diagnose(self) -> None:
-        if self._worker is None:
+        if self.worker is None:
             return
         now = Now(
             is_active=self._is_active,
             is_paused=self._is_paused,
             is_replaying=self._ports.parameter("mode") == "all",
-            n_waiting=self._worker.n_waiting,
+            n_waiting=self.worker.n_waiting,
             why=self._intake.why,
         )
         name = f"{self._ports.namespace.rstrip('/')}/{self._ports.name}".removeprefix("/")
         self._diagnostics.publish(diagnostics(name, self._diagnosing.statuses(now), self._ports.now_ns()))
 
     def _tell_where(self) -> None:
-        if self._worker is not None:
-            where, frames = self._mapping.localiser.now, self._settings.frames
+        if self.worker is not None:
+            where, frames = self.mapping.localiser.now, self._settings.frames
             self._where.publish(where.fields(self._ports.now_ns(), frames.map, self._poses.world or frames.world))
 
     def _send_tf(self) -> None:
-        where, frames = self._mapping.localiser.now, self._settings.frames
+        where, frames = self.mapping.localiser.now, self._settings.frames
         world = self._poses.world
         if self._tf is not None and where.is_known and world and world != frames.map:
             stamped = transform(where.T_map_world, frames.map, world, self._ports.now_ns())
