@@ -25,6 +25,7 @@ FLAT, SOLID = "vision_msgs/msg/Detection2DArray", "vision_msgs/msg/Detection3DAr
 SOURCES = ("bridge_2d", "bridge_3d", "detector")
 _DELIVERED = Path(__file__).parents[2] / "configs" / "robot" / "perception.yaml"
 _DIAGNOSTICS = 1.0  # [s]
+_PATIENCE = 10.0  # [s] for the image in hand, in the end
 LABELS = ["chair", "table", "sofa", "bed", "cabinet", "shelf", "lamp", "sink", "toilet", "television", "plant", "box",
           "bag", "book", "bottle", "cup"]  # fmt: skip
 
@@ -56,6 +57,7 @@ class PerceptionNode:
         self._open: list[Closable] = []
         self._inputs: list[Closable] = []
         self._looker: _Looker | None = None
+        self._stopped: _Looker | None = None
         self._counters: Counter[str] = Counter()
         self._names: dict[str, str] = {}
         self._only: frozenset[str] = frozenset()
@@ -97,11 +99,14 @@ class PerceptionNode:
         self._inputs.clear()
         if self._looker is not None:
             self._looker.stop()
-            self._looker = None
+            self._stopped, self._looker = self._looker, None
 
     def cleanup(self) -> None:
         """Close everything."""
         self.deactivate()
+        if self._stopped is not None:
+            self._stopped.join()  # a library that is cut off in its work may take the process with it
+            self._stopped = None
         for thing in reversed(self._open):
             thing.close()
         self._open.clear()
@@ -187,7 +192,8 @@ class _Looker:
         self._newest: Any | None = None
         self._is_stopping = False
         self._wake = threading.Condition()
-        threading.Thread(target=self._run, name="perception", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="perception", daemon=True)
+        self._thread.start()
 
     def take(self, message: Any) -> None:
         """Look at this next, and at no older one."""
@@ -202,6 +208,10 @@ class _Looker:
         with self._wake:
             self._is_stopping = True
             self._wake.notify()
+
+    def join(self) -> None:
+        """Wait for what is in hand, for a while."""
+        self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
         try:
