@@ -25,11 +25,12 @@ from embmem.errors import EmbmemError
 COMMANDS = (
     "eval", "train", "episodes", "record", "doctor", "build", "query", "facts", "export", "house", "stats", "diff",
     "correct", "purge", "verify", "recover", "compact", "backup", "merge", "sync", "view", "fetch", "import",
-    "report", "node", "play",
+    "report", "node", "play", "compare",
 )  # fmt: skip
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
   embmem eval     evaluate agents in the embedded world: a table, a report, pictures
+  embmem compare  the same episodes in two runs, e.g. in two worlds
   embmem train    train a policy and write its weights
   embmem episodes write the episodes of a task as a Habitat file
   embmem record   walk through a procedural house and record what the camera sees

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from embmem.sim_envs.habitat.frames import from_habitat, to_habitat
-from embmem.sim_envs.habitat.simulator import HabitatScene
+from embmem.sim_envs.habitat.simulator import HabitatScene, vectors
 
 NEAR = 0.1  # [m]: a point this near to the mesh counts as on it; the mesh keeps a cell or two more than we do
 LEVEL = 0.3  # [m]: what is farther above or below the floor is another one: a roof, the top of a table
@@ -127,11 +130,10 @@ class HabitatField:
         return self._scene.path_points(self._path)[:, :2]
 
 
-def island_triangles(vertices: object, indices: object) -> Float[np.ndarray, "t 3 3"]:
+def island_triangles(found: Iterable[Any], indices: Iterable[int]) -> Float[np.ndarray, "t 3 3"]:
     """Triangles in the map of Habitat's vertices and flat indices of an island."""
-    points = np.array([list(v) for v in vertices], dtype=np.float64).reshape(-1, 3)  # type: ignore[attr-defined]
-    corners = np.array(list(indices), dtype=np.int64).reshape(-1, 3)  # type: ignore[call-overload]
-    return from_habitat(points[corners])
+    corners = np.array(list(indices), dtype=np.int64).reshape(-1, 3)
+    return from_habitat(vectors(found)[corners])
 
 
 def areas(triangles: Float[np.ndarray, "t 3 3"]) -> Float[np.ndarray, " t"]:

@@ -27,7 +27,13 @@ DATASET = "houses.scene_dataset_config.json"  # of all houses of a folder
 
 
 def stage_path(glb: Path) -> Path:
-    """Where Habitat looks for what it must know about a .glb."""
+    """Where Habitat looks for what it must know about a .glb.
+
+    Raises:
+        ValueError: if the name has another dot: Habitat drops two endings before it looks.
+    """
+    if "." in glb.stem:
+        raise ValueError(f"a scene for Habitat must have no dot in its name but that of .glb, got {glb.name}")
     return glb.with_suffix(".stage_config.json")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 MAX_PITCH = 60.0  # [degrees]
 SAME_RADIUS = 0.01  # [m]
+FOLLOWER_RADIUS = 0.75  # of a step: nearer than this the greedy follower cannot promise to get
 BODY_ACTIONS = {Action.FORWARD: "move_forward", Action.LEFT: "turn_left", Action.RIGHT: "turn_right"}
 KINDS = {"rgb": "COLOR", "depth": "DEPTH", "semantic": "SEMANTIC"}
 LOOKS = {Action.LOOK_UP: "look_up", Action.LOOK_DOWN: "look_down"}
@@ -128,12 +130,11 @@ class HabitatScene:
 
     def path_points(self, path: Any) -> Float[np.ndarray, "k 3"]:
         """Corners of what `distance` found last, in the map."""
-        return from_habitat(np.array([list(p) for p in path.points], dtype=np.float64).reshape(-1, 3))
+        return from_habitat(vectors(path.points))
 
     def snap(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
         """The points of the navigation mesh next to map points; NaN where there is none near."""
-        found = [list(self.pathfinder.snap_point(p)) for p in to_habitat(points).astype(np.float32)]
-        return from_habitat(np.array(found, dtype=np.float64).reshape(-1, 3))
+        return from_habitat(vectors(self.pathfinder.snap_point(p) for p in to_habitat(points).astype(np.float32)))
 
     def try_step(
         self, start: Float[np.ndarray, "3"], ends: Float[np.ndarray, "k 3"]
@@ -142,7 +143,7 @@ class HabitatScene:
         a, b = to_habitat(start).astype(np.float32), to_habitat(ends).astype(np.float32)
         finder = self.pathfinder
         move = finder.try_step if self.settings.allow_sliding else finder.try_step_no_sliding
-        reached = np.array([list(move(a, end)) for end in b], dtype=np.float64).reshape(-1, 3)
+        reached = vectors(move(a, end) for end in b)
         wanted, got = np.square(b - a).sum(axis=1), np.square(reached - a).sum(axis=1)
         return from_habitat(reached), got + 1e-5 < wanted
 
@@ -209,8 +210,9 @@ class HabitatScene:
         if not stop_within <= left < math.inf:
             return Action.STOP
         if self._follower is None:
-            self._follower = self._sim.make_greedy_follower(0, goal_radius=stop_within)
-        goal = np.array(list(path.points[-1]), dtype=np.float32)
+            radius = max(stop_within, FOLLOWER_RADIUS * self.settings.body.forward)
+            self._follower = self._sim.make_greedy_follower(0, goal_radius=radius)
+        goal = vectors(path.points)[-1].astype(np.float32)
         try:
             chosen = self._follower.next_action_along(goal)
         except self._habitat.errors.GreedyFollowerError:
@@ -289,6 +291,11 @@ class HabitatScene:
             setattr(settings, name, value)
         if not self._sim.recompute_navmesh(finder, settings) or not self.pathfinder.is_loaded:
             raise InputError(f"{self.settings.scene}: no navigation mesh can be made; is there a floor, is up up?")
+
+
+def vectors(found: Iterable[Any]) -> Float[np.ndarray, "n 3"]:
+    """Habitat's vectors as an array; some calls give magnum's, some numpy's, and both can be indexed."""
+    return np.array([[v[0], v[1], v[2]] for v in found], dtype=np.float64).reshape(-1, 3)
 
 
 def _xyzw(rotation: Any) -> Float[np.ndarray, "4"]:
