@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from embmem.dds.parameter_file import parameters_for
 from embmem.ros.parameter_files import NODES, yaml_of
 from embmem.ros.parameters import Parameter
 
@@ -123,8 +124,32 @@ def test_every_node_has_a_script_and_starts_in_a_launch_file() -> None:
     assert {path.name for path in LAUNCH} == {"robot.launch.py", "simulator.launch.py", "bag.launch.py"}
 
 
+def test_parameter_files_say_what_the_nodes_declare(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "embmem.ros.parameter_files", str(tmp_path)]
+    done = subprocess.run(program, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    there = {path.name: path.read_text(encoding="utf-8") for path in (NODES_PACKAGE / "config").iterdir()}
+    assert written == there, "run python -m embmem.ros.parameter_files ros/embmem_ros/config"
+    for name in there:
+        read = parameters_for(NODES_PACKAGE / "config" / name, "/robot_1/anything")
+        assert read == yaml.safe_load(there[name])["/**"]["ros__parameters"]
+
+
 def test_a_parameter_file_keeps_every_kind_of_value() -> None:
-    values: list[Any] = [True, 3, -0.5, 1e-9, float("inf"), "", "a: b #c", 'say "\\"', ["a", "true", "1"], []]
+    values: list[Any] = [
+        True,
+        3,
+        -0.5,
+        1e-9,
+        float("inf"),
+        "",
+        "a: b #c",
+        'say "\\"',
+        ["a", "true", "1"],
+        ["a b c"] * 40,
+        [],
+    ]
     parameters = [Parameter(f"p{i}", value, "text: with colon") for i, value in enumerate(values)]
     read = yaml.safe_load(yaml_of("title", parameters))["/**"]["ros__parameters"]
     assert read == {f"p{i}": value for i, value in enumerate(values[:-1])}

@@ -14,6 +14,7 @@ import yaml
 
 from embmem.ros.parameters import USE_SIM_TIME, Parameter
 
+_WIDTH = 100  # characters of a line with a list
 # name of the node -> module and class; imported only where they are needed
 NODES = {
     "memory": ("embmem.ros.nodes.memory", "MemoryNode"),
@@ -41,17 +42,30 @@ def yaml_of(title: str, parameters: Sequence[Parameter]) -> str:
             continue
         notes = [parameter.description, *_limits(parameter)]
         lines.append(f"    # {'; '.join(notes)}")
-        line = f"{parameter.name}: {_scalar(parameter.default)}"
-        lines.append(f"    # {line}" if parameter.default == [] else f"    {line}")
+        lines += [f"    {'# ' if parameter.default == [] else ''}{line}" for line in _entry(parameter)]
     return "\n".join(lines) + "\n"
+
+
+def _entry(parameter: Parameter) -> list[str]:
+    """Name and value; a list that is too long for a line has one for each item."""
+    line = f"{parameter.name}: {_scalar(parameter.default)}"
+    if len(line) <= _WIDTH or not isinstance(parameter.default, list):
+        return [line]
+    return [f"{parameter.name}:", *(f"  - {_scalar(item)}" for item in parameter.default)]
 
 
 def _limits(parameter: Parameter) -> list[str]:
     low, high = parameter.low, parameter.high
-    limits = [] if low is None and high is None else [f"{'' if low is None else low} to {'' if high is None else high}"]
+    limits = []
     if parameter.choices:
-        limits = [f"one of {', '.join(choice if choice else repr(choice) for choice in parameter.choices)}"]
-    return [text.strip() for text in limits] + (["only when the node starts"] if parameter.is_read_only else [])
+        limits = [f"one of {', '.join(choice or repr(choice) for choice in parameter.choices)}"]
+    elif low is not None and high is not None:
+        limits = [f"{low:g} to {high:g}"]
+    elif low is not None:
+        limits = [f"at least {low:g}"]
+    elif high is not None:
+        limits = [f"at most {high:g}"]
+    return limits + (["only when the node starts"] if parameter.is_read_only else [])
 
 
 def _scalar(value: object) -> str:
