@@ -28,8 +28,11 @@ every = arrays(np.int8, shapes, elements=st.integers(-1, 100))
 Folder = pytest.TempPathFactory
 
 
-def as_nav2(yaml_file: Path) -> np.ndarray:
-    """Pixel by pixel what nav2_map_server's loadMapFromFile does (main, 2026), row 0 the lowest y."""
+def as_nav2(yaml_file: Path, real: type[np.floating[Any]] = np.float64) -> np.ndarray:
+    """Pixel by pixel what nav2_map_server's loadMapFromFile does, row 0 the lowest y.
+
+    Its numbers are doubles up to Kilted and floats since it came to matrices of Eigen (main, 2026).
+    """
     meta = yaml.safe_load(yaml_file.read_text())
     image = cv2.imread(str(yaml_file.parent / meta["image"]), cv2.IMREAD_UNCHANGED)
     assert image is not None
@@ -40,11 +43,12 @@ def as_nav2(yaml_file: Path) -> np.ndarray:
         if meta["mode"] == "raw":
             cells[at] = pixel if pixel <= 100 else -1
             continue
-        share = pixel / 255 if meta["negate"] else 1 - pixel / 255
-        low, high = meta["free_thresh"], meta["occupied_thresh"]
+        share = real(pixel) / real(255)
+        share = share if meta["negate"] else real(1) - share
+        low, high = real(meta["free_thresh"]), real(meta["occupied_thresh"])
         value = 100 if share >= high else 0 if share <= low else -1
         if value == -1 and meta["mode"] == "scale":
-            value = math.floor((share - low) / (high - low) * 100 + 0.5)
+            value = math.floor(float((share - low) / (high - low) * real(100)) + 0.5)
         if image.ndim == 3 and image.shape[2] == 4 and image[..., 3][at] < 255:
             value = -1
         cells[at] = value
@@ -61,6 +65,7 @@ def test_every_mode_comes_back_bit_for_bit(
     how: Any = {"mode": mode, "negate": negate, "crop": False}
     write_map_server(a, cells, np.array([x, y]), 0.05, yaw=yaw, **how)
     np.testing.assert_array_equal(as_nav2(a / "map.yaml"), cells)
+    np.testing.assert_array_equal(as_nav2(a / "map.yaml", np.float32), cells)
     read = read_map_server(a / "map.yaml")
     np.testing.assert_array_equal(read.cells, cells)
     assert [*read.origin, read.yaw] == pytest.approx([x, y, yaw], abs=1e-9)

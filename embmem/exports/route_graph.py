@@ -18,6 +18,7 @@ from embmem.errors import InputError
 Metadata = dict[str, str | float | int | bool]
 _CRS = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}
 _MOST_IDS = 2**31 - 1  # unsigned int there; the largest int means deleted
+_LEAST_INT, _MOST_UNSIGNED, _MOST_FLOAT = -(2**31), 2**32 - 1, 3.4028234e38  # of metadata: int, unsigned int, float
 _DECIMALS = 4  # of a metre; the server keeps floats
 
 
@@ -85,6 +86,14 @@ def _point(place: Place) -> list[float]:
 
 
 def _clean(metadata: Metadata) -> Metadata:
-    """Texts that can be encoded, and no number that JSON lacks."""
+    """Texts that can be encoded, no number that JSON lacks, and as texts those that the server would cut to 32 bits."""
     kept = {key: value for key, value in metadata.items() if not isinstance(value, float) or math.isfinite(value)}
-    return {k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in kept.items()}
+    return {key: _fitting(value) for key, value in kept.items()}
+
+
+def _fitting(value: str | float | int | bool) -> str | float | int | bool:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int) and not _LEAST_INT <= value <= _MOST_UNSIGNED:
+        return str(value)
+    return str(value) if isinstance(value, float) and abs(value) > _MOST_FLOAT else value
