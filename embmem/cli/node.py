@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ A domain that is not set is that of ROS_DOMAIN_ID. ROS_AUTOMATIC_DISCOVERY_RANGE
 CYCLONEDDS_URI is heeded.
 """
 POSITIONAL = ("kind",)
+_TURN = 0.0005  # [s] that a working thread keeps callbacks waiting; Python's own 5 ms are a tenth of a frame
 
 
 def run(cfg: DictConfig) -> None:
@@ -57,6 +59,7 @@ def run(cfg: DictConfig) -> None:
         "log_level": word(cfg, "log_level"),
     }
     made = getattr(import_module(module), node_class)
+    sys.setswitchinterval(_TURN)
     with stopped_by_signals() as stop, RunningNode(made, names.node, **settings) as node:
         node.ports.log("info", f"{names.path} is {node.state}")
         stop.wait()

@@ -26,10 +26,11 @@ class Turns(Protocol):
 class Timer:
     """Calls back every so often until it is closed; what was missed is left out, not caught up with."""
 
-    def __init__(self, clock: NodeClock, period: float, callback: Callable[[], None]) -> None:
+    def __init__(self, clock: NodeClock, period: float, callback: Callable[[], None], *, is_steady: bool) -> None:
         if not period > 0:
             raise ValueError(f"a timer's period is > 0 s, not {period}")
         self.period_ns, self.callback, self._clock = max(1, round(period * NANOSECONDS)), callback, clock
+        self.is_steady = is_steady
         self.due_ns: int | None = None  # of /clock
         self.later: Closable | None = None  # of the system's clock
 
@@ -61,7 +62,7 @@ class NodeClock:
         if is_simulated == self._is_simulated:
             return
         self._is_simulated, self._simulated_ns = is_simulated, 0
-        for timer in self._timers:
+        for timer in self._moving():
             self._arm(timer)
 
     def tick(self, now_ns: int) -> None:
@@ -70,23 +71,27 @@ class NodeClock:
         if not self._is_simulated:
             return
         if before and not 0 <= now_ns - before <= JUMP:
-            for timer in self._timers:
+            for timer in self._moving():
                 timer.due_ns = now_ns + timer.period_ns
             for callback in list(self._on_jump):
                 self._executor.post(lambda callback=callback: callback(before, now_ns))  # type: ignore[misc]
-        for timer in list(self._timers):
+        for timer in self._moving():
             if timer.due_ns is None:
                 timer.due_ns = now_ns + timer.period_ns
             elif now_ns >= timer.due_ns:
                 timer.due_ns += timer.period_ns * (1 + (now_ns - timer.due_ns) // timer.period_ns)
                 self._executor.post(lambda timer=timer: self._fire(timer))  # type: ignore[misc]
 
-    def timer(self, period: float, callback: Callable[[], None]) -> Timer:
-        """Call back every `period` seconds."""
-        timer = Timer(self, period, callback)
+    def timer(self, period: float, callback: Callable[[], None], *, is_steady: bool = False) -> Timer:
+        """Call back every `period` seconds, of the system's steady clock whatever /clock does if `is_steady`."""
+        timer = Timer(self, period, callback, is_steady=is_steady)
         self._timers.append(timer)
         self._arm(timer)
         return timer
+
+    def _moving(self) -> list[Timer]:
+        """The timers of the node's clock."""
+        return [timer for timer in self._timers if not timer.is_steady]
 
     def forget(self, timer: Timer) -> None:
         """End a timer."""
@@ -103,7 +108,7 @@ class NodeClock:
         if timer.later is not None:
             timer.later.close()
         timer.due_ns, timer.later = None, None
-        if not self._is_simulated:
+        if not self._is_simulated or timer.is_steady:
             self._begin(timer, time.monotonic())
         elif self._simulated_ns:
             timer.due_ns = self._simulated_ns + timer.period_ns

@@ -75,6 +75,11 @@ class Executor:
         """Whether the caller is on the thread of the callbacks."""
         return threading.current_thread() is self._thread
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether callbacks are run."""
+        return self._thread.is_alive()
+
     def post(self, callback: Callable[[], None]) -> None:
         """Run it on the thread soon; by any thread. After the end it is not run."""
         self._posted.append(callback)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -17,7 +17,7 @@ from embmem.ros.parameters import USE_SIM_TIME, Parameter, Value, refusal
 from embmem.ros.ports import Node
 
 T = TypeVar("T")
-_PATIENCE = 60.0  # [s] that a caller waits for the thread of the callbacks
+_LOOK = 1.0  # [s] between two looks whether the thread of the callbacks is there
 
 
 class RunningNode:
@@ -104,7 +104,10 @@ class RunningNode:
                 done.set_exception(error)
 
         self.ports.post(run)
-        return done.result(timeout=_PATIENCE)
+        while not wait([done], timeout=_LOOK).done:
+            if not self.ports.executor.is_alive:
+                raise EmbmemError(f"node {self.ports.name} has ended")
+        return done.result()
 
     def change(self, changes: Mapping[str, object]) -> str | None:
         """Set parameters, all or none; why not, or None. On the thread of the callbacks."""

@@ -97,9 +97,9 @@ class DdsPorts:
         """A new client of an action."""
         return DdsActionClient(self, type, self.names.full(name))
 
-    def timer(self, period: float, callback: Callable[[], None]) -> Closable:
-        """Call back every `period` seconds of the node's clock."""
-        return self.clock.timer(period, callback)
+    def timer(self, period: float, callback: Callable[[], None], *, is_steady: bool = False) -> Closable:
+        """Call back every `period` seconds of the node's clock, or of a steady one."""
+        return self.clock.timer(period, callback, is_steady=is_steady)
 
     def on_jump(self, callback: Callable[[int, int], None]) -> None:
         """Call back with (before, after) [ns] when the node's clock jumps."""

@@ -15,6 +15,7 @@ Convert = Callable[[Any, str], Any]  # (value, where it is) -> as rosbags' class
 _DTYPES = {"bool": "?", "byte": "u1", "octet": "u1", "char": "u1", "float32": "f4", "float64": "f8"} | {
     f"{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
+_SIGNED = ("byte", "octet")  # whose bits rosbags writes as those of an int8 where there is one alone
 # Of the messages that we send the only default that is not zero (geometry_msgs/Quaternion.msg).
 _DEFAULTS = {("geometry_msgs/msg/Quaternion", "w"): 1.0}
 _BYTES = (bytes, bytearray, memoryview)
@@ -98,7 +99,7 @@ def _scalar(name: str, limit: int) -> tuple[Convert, Callable[[], Any]]:
     def whole(value: Any, where: str) -> int:
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
             raise InputError(f"{where} is a whole number from {low} to {high}, not {_short(value)}")
-        return int(value)
+        return int(value) - 256 if name in _SIGNED and value > 127 else int(value)
 
     return whole, int
 
