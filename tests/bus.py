@@ -475,7 +475,7 @@ class BusPorts:
     def action_client(self, type: str, name: str) -> BusActionClient:
         return BusActionClient(self.bus, type, self.full(name))
 
-    def timer(self, period: float, callback: Callable[[], None]) -> BusTimer:
+    def timer(self, period: float, callback: Callable[[], None], *, is_steady: bool = False) -> BusTimer:
         return self.bus.timer(period, callback)
 
     def now_ns(self) -> int:

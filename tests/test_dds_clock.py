@@ -91,3 +91,32 @@ def test_a_tick_does_not_move_the_system_s_clock() -> None:
     clock.simulate(False)
     clock.tick(NS)
     assert clock.now_ns() > 1_000_000 * NS
+
+
+class Delays(Hand):
+    """One that keeps what is to come later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delayed: list[Callable[[], None]] = []
+
+    def later(self, delay: float, callback: Callable[[], None]) -> Any:
+        self.delayed.append(callback)
+        return self
+
+    def close(self) -> None:
+        self.delayed.clear()
+
+
+def test_a_steady_timer_goes_on_when_the_bag_has_ended() -> None:
+    hand = Delays()
+    clock = NodeClock(hand)
+    clock.simulate(True)
+    fired: list[str] = []
+    clock.timer(1.0, lambda: fired.append("steady"), is_steady=True)
+    clock.timer(1.0, lambda: fired.append("simulated"))
+    clock.tick(NS)  # and never again
+    for _ in range(3):
+        hand.delayed.pop(0)()
+    hand.turn()
+    assert fired == ["steady"] * 3

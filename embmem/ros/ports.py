@@ -174,8 +174,11 @@ class Ports(Protocol):
     def action_client(self, type: str, name: str) -> ActionClient:
         """A new client of an action."""
 
-    def timer(self, period: float, callback: Callable[[], None]) -> Closable:
-        """Call back every `period` seconds of the node's clock: with `use_sim_time` that of /clock."""
+    def timer(self, period: float, callback: Callable[[], None], *, is_steady: bool = False) -> Closable:
+        """Call back every `period` seconds of the node's clock: with `use_sim_time` that of /clock.
+
+        With `is_steady` of a clock that nobody sets or stops: for what goes on when a bag has ended.
+        """
 
     def on_jump(self, callback: Callable[[int, int], None]) -> None:
         """Call back with (before, after) [ns] when /clock goes back, or forward by more than ten seconds at once.

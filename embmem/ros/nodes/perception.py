@@ -79,7 +79,7 @@ class PerceptionNode:
         self._type = SOLID if source == "bridge_3d" else FLAT
         self._out = ports.publisher(self._type, "detections", QoS())
         self._diagnostics = ports.publisher("diagnostic_msgs/msg/DiagnosticArray", "/diagnostics", QoS())
-        self._open += [self._out, self._diagnostics, ports.timer(_DIAGNOSTICS, self._tell)]
+        self._open += [self._out, self._diagnostics, ports.timer(_DIAGNOSTICS, self._tell, is_steady=True)]
 
     def activate(self) -> None:
         """Take images or detections; a detector is loaded meanwhile."""

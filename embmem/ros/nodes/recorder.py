@@ -81,7 +81,7 @@ class RecorderNode:
         if unknown:
             raise InputError(f"no message type {unknown[0]!r} is known")
         self._diagnostics = ports.publisher("diagnostic_msgs/msg/DiagnosticArray", "/diagnostics", QoS())
-        self._open += [self._diagnostics, ports.timer(_DIAGNOSTICS, self._tell)]
+        self._open += [self._diagnostics, ports.timer(_DIAGNOSTICS, self._tell, is_steady=True)]
         for name, handler in (("start", self._on_start), ("stop", self._on_stop), ("split", self._on_split)):
             self._open.append(ports.service("std_srvs/srv/Trigger", f"~/{name}", handler))
         for given, topic in zip(asked, self._topics, strict=True):

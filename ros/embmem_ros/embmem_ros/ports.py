@@ -22,7 +22,7 @@ from rosidl_runtime_py.utilities import get_action, get_message, get_service
 
 from embmem.ros.parameters import Value
 from embmem.ros.ports import ActionClient, Fields, QoS, ServerGoal
-from embmem.ros.shells import TF_HISTORY, Throttle
+from embmem.ros.shells import JUMP_NS, TF_HISTORY, Throttle
 from embmem.ros.tf_buffer import TfBuffer
 from embmem_ros.actions import RosActionClient, serve
 from embmem_ros.wire import cdr_of, message_for, profile
@@ -162,9 +162,10 @@ class RosPorts:
         """A new client of an action."""
         return RosActionClient(self, self._node, get_action(type), type, name)
 
-    def timer(self, period: float, callback: Callable[[], None]) -> Entity:
-        """Call back every `period` seconds of the node's clock."""
-        made = self._node.create_timer(period, self.guarded("timer", callback), callback_group=self.group)
+    def timer(self, period: float, callback: Callable[[], None], *, is_steady: bool = False) -> Entity:
+        """Call back every `period` seconds of the node's clock, or of a steady one."""
+        clock = Clock(clock_type=ClockType.STEADY_TIME) if is_steady else None
+        made = self._node.create_timer(period, self.guarded("timer", callback), callback_group=self.group, clock=clock)
         return Entity(lambda: self._node.destroy_timer(made))
 
     def on_jump(self, callback: Callable[[int, int], None]) -> None:
@@ -176,7 +177,7 @@ class RosPorts:
             if before > 0:  # else it is the first that is heard of the time
                 callback(before, after)
 
-        ends = Duration(seconds=1), Duration(nanoseconds=-1)
+        ends = Duration(nanoseconds=JUMP_NS), Duration(nanoseconds=-1)
         threshold = JumpThreshold(min_forward=ends[0], min_backward=ends[1], on_clock_change=False)
         clock = self._node.get_clock()
         self._jumps.append(clock.create_jump_callback(threshold, post_callback=self.guarded("jump of time", jumped)))

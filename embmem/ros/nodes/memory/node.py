@@ -126,9 +126,9 @@ class MemoryNode:
             timer.close()
         ports = self._ports
         self._timers = [
-            ports.timer(TICK, self._on_tick),
-            ports.timer(1.0 / self._number("publish_rate"), self._on_send),
-            ports.timer(self._number("diagnostics_period"), self._on_diagnose),
+            ports.timer(TICK, self._on_tick, is_steady=True),
+            ports.timer(1.0 / self._number("publish_rate"), self._on_send, is_steady=True),
+            ports.timer(self._number("diagnostics_period"), self._on_diagnose, is_steady=True),
         ]
         if self._tf is not None:
             self._timers.append(ports.timer(TF_PERIOD, self._send_tf))

@@ -78,7 +78,7 @@ class PlannerNode:
             line=line, worker=worker, counters=self._counters,
         )  # fmt: skip
         self._diagnostics = self._publisher("diagnostic_msgs/msg/DiagnosticArray", "/diagnostics", QoS())
-        self._open.append(ports.timer(_DIAGNOSTICS, self._tell))
+        self._open.append(ports.timer(_DIAGNOSTICS, self._tell, is_steady=True))
         ports.on_jump(self._on_jump)
         server = ports.action_server(
             ACTION, "~/go_to", refuse=self._refuse_goal, on_goal=self._on_goal, on_cancel=self._on_cancel
