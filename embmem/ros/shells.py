@@ -11,6 +11,7 @@ from embmem.ros.messages import transforms_of
 from embmem.ros.ports import Closable, Ports, QoS
 from embmem.ros.tf_buffer import TransformError
 
+JUMP_NS = 10_000_000_000  # [ns] of time forward at once that is a jump; backward everything is
 TF_HISTORY = 30.0  # [s] that a live buffer keeps; tf2 has 10
 
 

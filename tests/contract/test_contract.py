@@ -238,10 +238,10 @@ def test_a_node_in_a_namespace_lives_in_the_time_of_the_clock(shell: str) -> Non
         until(lambda: asker.report(node)["ticks"] >= 1, "the timer")
         assert asker.report(node)["jumps"] == []
         last = start + 300_000_000
-        show(last + 5_000_000_000)
+        show(last + 60_000_000_000)
         show(start)
         jumps = until(lambda: j if len(j := asker.report(node)["jumps"]) >= 2 else [], "the jumps")
-        assert jumps == [[last, last + 5_000_000_000], [last + 5_000_000_000, start]]
+        assert jumps == [[last, last + 60_000_000_000], [last + 60_000_000_000, start]]
 
 
 def test_the_report_is_plain_json(asker: Asker) -> None:
