@@ -26,7 +26,7 @@ $(VENV)/run.stamp: $(BIN)/activate pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(INSTALL) --editable '.[dev,recon,cuda,text,vision,learn,index,fleet,view,llm,ros,lerobot,mesh,ray,bench]'
+	$(INSTALL) --editable '.[dev,recon,cuda,text,vision,learn,index,fleet,view,llm,ros,dds,lerobot,mesh,ray,bench]'
 	@touch $@
 
 demo: $(VENV)/run.stamp
