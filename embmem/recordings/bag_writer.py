@@ -97,6 +97,7 @@ class BagWriter:
         self._writer: Any = None
         self._connections: dict[str, Any] = {}
         self._flushed, self._n_chunks = clock(), 0
+        self.n_safe = 0  # messages that a kill does not cost
         folder.mkdir(parents=True)
         self.check_room()
 
@@ -164,7 +165,7 @@ class BagWriter:
         if storage.chunk.bio.tell():
             storage.close_chunk()
         storage.bio.flush()
-        self._flushed, self._n_chunks = self._clock(), len(storage.chunks)
+        self._flushed, self._n_chunks, self.n_safe = self._clock(), len(storage.chunks), self.n_messages
 
     def check_room(self) -> None:
         """Look at the disk.

@@ -207,6 +207,7 @@ class RecorderNode:
         if recording is not None:
             values = {
                 "messages": recording.n_messages,
+                "safe messages": recording.n_safe,
                 "bytes": recording.n_bytes,
                 "files": recording.n_files,
                 "waiting bytes": recording.n_waiting,
@@ -227,8 +228,7 @@ class _Recording:
         self._writer, self._most, self._drops_oldest, self._say = writer, most_waiting, drops_oldest, say
         self.folder, self.error = writer.folder, ""
         self.dropped: Counter[str] = Counter()
-        self.n_waiting = self.n_messages = self.n_bytes = 0
-        self.n_files = 0
+        self.n_waiting = self.n_messages = self.n_safe = self.n_bytes = self.n_files = 0
         self._queue: deque[tuple[str, int, bytes]] = deque()
         self._wake = threading.Condition()
         self._is_stopping = self._is_splitting = self.has_ended = False
@@ -266,8 +266,7 @@ class _Recording:
             self._fail(error)
         with self._wake:
             self.has_ended = True
-            self.n_messages, self.n_bytes = self._writer.n_messages, self._writer.n_bytes
-            self.n_files = len(self._writer.files)
+            self._count()
         self.ended.set_result(None)
 
     def _step(self) -> bool:
@@ -290,9 +289,13 @@ class _Recording:
             with self._wake:
                 self.n_waiting -= len(message[2])
         self._make_room(self._writer.flush_if_due)
-        self.n_messages, self.n_bytes = self._writer.n_messages, self._writer.n_bytes
-        self.n_files = len(self._writer.files)
+        self._count()
         return not is_last
+
+    def _count(self) -> None:
+        writer = self._writer
+        self.n_messages, self.n_safe, self.n_bytes = writer.n_messages, writer.n_safe, writer.n_bytes
+        self.n_files = len(writer.files)
 
     def _write(self, topic: str, stamp_ns: int, data: bytes) -> None:
         self._make_room(lambda: self._writer.write(topic, stamp_ns, data))
