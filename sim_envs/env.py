@@ -6,6 +6,7 @@ Importing this module registers it, so `gymnasium.make("embmem.sim_envs.env:embm
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -52,6 +53,7 @@ class EmbeddedEnv(gymnasium.Env[dict[str, Any], np.int64]):
         noise: of depth.
         detector: of semantic images.
         render_mode: "rgb_array" or None.
+        make_world: `World`, or `habitat.world.habitat_world(..)` for the same houses in habitat-sim.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -73,6 +75,7 @@ class EmbeddedEnv(gymnasium.Env[dict[str, Any], np.int64]):
         noise: CameraNoise | None = None,
         detector: Detector | None = None,
         render_mode: str | None = None,
+        make_world: Callable[..., World] = World,
     ) -> None:
         if task not in ("pointnav", "objectnav") or render_mode not in (None, "rgb_array") or n_houses < 1:
             raise ValueError(f"need a known task, render_mode and n_houses >= 1, got {task}, {render_mode}, {n_houses}")
@@ -82,7 +85,7 @@ class EmbeddedEnv(gymnasium.Env[dict[str, Any], np.int64]):
         self.action_space = spaces.Discrete(len(Action))
         self.observation_space = _observation_space(width, height, is_point=task == "pointnav")
         self._n_houses = n_houses
-        self.world = World(
+        self.world = make_world(
             _house(0, n_rooms),
             intrinsics=Intrinsics.from_fov(width, height, hfov_deg),
             body=body or Body(turn=10.0 if task == "pointnav" else 30.0),
@@ -136,6 +139,10 @@ class EmbeddedEnv(gymnasium.Env[dict[str, Any], np.int64]):
     def render(self) -> np.ndarray | None:
         """The colour image of the last observation, (height, width, 3)."""
         return None if self.render_mode is None else self.world.truth().rgb
+
+    def close(self) -> None:
+        """Give back what the world holds."""
+        self.world.close()
 
     def _scores(self, stop_called: bool) -> dict[str, float]:
         return score(
