@@ -131,8 +131,9 @@ class Sending:
         is_same_place = is_same_place and before is not None and bool((before.origin == now.origin).all())
         is_old = time.monotonic() - self._grid_at >= wanted.whole_period
         part = maps.changed_part(before.cells, now.cells) if is_same_place and before is not None else None
-        if is_same_place and part is None and not is_new:
-            return []
+        if is_same_place and part is None and not is_new:  # one cell as it was: who drives sees that the grid is kept
+            part = (0, 0, now.cells[:1, :1])
+            return [("grid_updates", maps.grid_update(*part, wanted.stamp_ns, self._frame))] if now.cells.size else []
         if not is_same_place or is_new or is_old:
             self._grid_at = time.monotonic()
             whole = ("grid", maps.occupancy_grid(now, wanted.stamp_ns, self._frame))
