@@ -184,7 +184,7 @@ def same_map(folder: Path, domain: int, *, is_quick: bool) -> Rows:
                            lambda message: heard.update(counters_of(message)))  # fmt: skip
         started = time.monotonic()
         wait_for = f"wait_for=[{camera}/image_raw/compressedDepth,/tf]"
-        command = ["-m", "embmem.cli.main", "play", str(BAG), f"domain={domain}", "rate=.inf", wait_for]
+        command = ["-m", "embmem.cli.main", "play", str(BAG), f"domain={domain}", "rate=inf", wait_for]
         with child(*command) as player:
             player.wait(120)
         while heard.get("mapped", 0.0) < 100 and time.monotonic() < started + 120:

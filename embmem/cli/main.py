@@ -25,7 +25,7 @@ from embmem.errors import EmbmemError
 COMMANDS = (
     "eval", "train", "episodes", "record", "doctor", "build", "query", "facts", "export", "house", "stats", "diff",
     "correct", "purge", "verify", "recover", "compact", "backup", "merge", "sync", "view", "fetch", "import",
-    "report", "node", "play", "compare",
+    "report", "node", "play", "call", "compare",
 )  # fmt: skip
 ABOUT = """embmem: spatial memory for robots and simulated agents
 
@@ -56,6 +56,7 @@ ABOUT = """embmem: spatial memory for robots and simulated agents
   embmem sync     send a fleet's server what a memory has taken in since the last time
   embmem node     run a ROS 2 node without ROS: memory, planner, perception or recorder
   embmem play     play a ROS 2 bag on the wire
+  embmem call     ask a service or an action of a running ROS 2 node
 
   embmem <command> --help                shows the settings of a command with their defaults
   embmem <command> setting=value ...     changes them (Hydra overrides: a.b=1, list=[x,y])

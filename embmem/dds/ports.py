@@ -135,6 +135,11 @@ class DdsPorts:
             self._clock_topic.close()
             self._clock_topic = None
 
+    @property
+    def entity(self) -> Any:
+        """The participant of cyclonedds."""
+        return self._participant.entity
+
     def close(self) -> None:
         """End the thread of the callbacks and leave the domain."""
         self.executor.stop()
