@@ -9,6 +9,7 @@ import importlib.util
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from embmem.agent import Action, Body, Goal
 from embmem.geometry import camera_pose
 from embmem.observation import Intrinsics
 from embmem.policies.oracle import OracleAgent
+from embmem.sim_envs.env import EmbeddedEnv
 from embmem.sim_envs.episode_files import write_episodes
 from embmem.sim_envs.episode_sets import write_episode_set
 from embmem.sim_envs.episodes import Episode, GoalView, Target
@@ -272,3 +274,17 @@ def test_a_scene_without_annotation_or_mesh_still_opens(tmp_path: Path) -> None:
     assert images["depth"].shape == (96, 128)
     assert images["depth"].dtype == np.float32
     scene.close()
+
+
+def test_the_gymnasium_environment_runs_in_habitat(scenes: Path) -> None:
+    """The same spaces, rewards and scores; the oracle's way ends with a success."""
+    small: dict[str, Any] = {"n_rooms": 3, "n_houses": 2, "width": 64, "height": 48}
+    env = EmbeddedEnv("pointnav", make_world=habitat_world(scenes=str(scenes), gpu=-1), **small)
+    seen, _ = env.reset(seed=1)
+    for _ in range(200):
+        assert env.observation_space.contains(seen)
+        seen, _, terminated, truncated, info = env.step(env.world.next_action(env._goals))
+        if terminated or truncated:
+            break
+    assert info["success"] == 1.0
+    env.close()

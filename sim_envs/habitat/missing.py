@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 
 from embmem.errors import MissingExtraError
@@ -11,11 +12,13 @@ INSTALL = "conda install habitat-sim headless -c conda-forge -c aihabitat-nightl
 
 
 def import_habitat() -> ModuleType:
-    """The module habitat_sim.
+    """The module habitat_sim, which is told to log errors only unless the environment says otherwise.
 
     Raises:
         MissingExtraError: if it is not installed; no package index has it, so no extra of ours can bring it.
     """
+    for name in ("HABITAT_SIM_LOG", "MAGNUM_LOG"):
+        os.environ.setdefault(name, "quiet")  # it reads them when it is imported
     try:
         return importlib.import_module("habitat_sim")
     except ImportError as error:

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def run_habitat_episode(
     scene.place(episode.start, episode.yaw)
     semantics = make_semantics(scene.things()) if "semantic" in scene.settings.sensors else None
     if semantics is None and "semantic" in scene.settings.sensors:
-        log.warning("%s has no semantic annotation: its semantic images are all 0 and not shown", episode.scene)
+        _say_unannotated(episode.scene)
     distance = _remaining(scene, goals)
     walk = Walk([scene.pose()[0]], [episode.yaw], [distance()])
     within = STOP_SHARE * rules.success_distance
@@ -173,6 +174,12 @@ def measures(
         "vlnce/ndtw": similarity,
         "vlnce/sdtw": scores["success"] * similarity,
     }
+
+
+@lru_cache
+def _say_unannotated(scene: str) -> None:
+    """Once for each scene."""
+    log.warning("%s has no semantic annotation: its semantic images are all 0 and not shown", scene)
 
 
 def _remaining(scene: HabitatScene, goals: Any) -> Callable[[], float]:
