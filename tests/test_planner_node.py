@@ -92,6 +92,16 @@ def test_of_several_mugs_the_nearest_one_counts_and_doubt_is_travel() -> None:
     assert world.wait()[1].item.pose.position.x == 4.5
 
 
+def test_where_a_thing_was_seen_from_is_gone_to_only_while_nothing_better_is_known() -> None:
+    view = {**item("mug", 1.2, 2.0, layer="records"), "kind": "view"}
+    world = PlannerWorld(items={"mug": [view, *MUG["mug"]]}, values=OWN)
+    world.go(object="mug")
+    assert world.wait()[1].item.pose.position.x == 4.0
+    world.items["mug"] = [view]
+    world.go(text="mug")
+    assert world.wait(2)[1].item.pose.position.x == 1.2
+
+
 def test_a_thing_that_is_gone_makes_way_for_the_next() -> None:
     mugs = [item("mug", 2.0, 3.0), item("mug", 4.0, 1.0)]
     world = PlannerWorld(items={"mug": mugs}, values=OWN)

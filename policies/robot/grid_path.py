@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int8
@@ -139,15 +138,22 @@ def _price(costs: CostMap, a: np.ndarray, b: np.ndarray) -> float:
 
 def _corners(costs: CostMap, points: Float[np.ndarray, "k 2"]) -> list[int]:
     """Those of the points between which a straight line is as good as the way over the others."""
-    steps = [_price(costs, a, b) for a, b in pairwise(points)]
-    walked = np.concatenate([[0.0], np.cumsum(steps)])
+    at = costs.cells(points)
+    price = np.minimum(costs.price[at[:, 0], at[:, 1]], PRICE_MAX)
+    lengths = np.hypot(*np.diff(points, axis=0).T)
+    walked = np.concatenate([[0.0], np.cumsum(lengths * (price[1:] + price[:-1]) / 2.0)])
     corners, i, last = [0], 0, len(points) - 1
     while i < last:
-        j = i + 1
-        while j < last and _price(costs, points[i], points[j + 1]) <= _DEARER * (walked[j + 1] - walked[i]):
-            j += 1
-        corners.append(j)
-        i = j
+        good, step = i + 1, 1  # the next point can be gone to; steps grow until one is too long, then halve
+        is_growing = True
+        while step >= 1:
+            j = min(good + step, last)
+            if j > good and _price(costs, points[i], points[j]) <= _DEARER * (walked[j] - walked[i]):
+                good, step = j, 2 * step if is_growing else step // 2
+            else:
+                is_growing, step = False, step // 2
+        corners.append(good)
+        i = good
     return corners
 
 

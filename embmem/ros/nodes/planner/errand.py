@@ -209,6 +209,8 @@ class Errand:
             stand_distance=settings.stand_distance,
             min_confidence=settings.min_confidence,
         )
+        if not len(self.goal.request.image.data):  # where a thing was seen from is no answer while it is known itself
+            found = [candidate for candidate in found if candidate.item["kind"] != "view"] or found
         return self._in_drive_frame(found, frame)
 
     def _in_drive_frame(self, found: list[Candidate], frame: str) -> list[Candidate]:
