@@ -17,7 +17,8 @@ from embmem.ros.definitions import message_of, typestore
 from embmem.ros.ports import LATCHED, QoS
 
 MAX_DOMAIN = 232  # the ports of greater ones do not exist (DDSI-RTPS 2.5, 9.6.2.3)
-_BLOCK = 100_000_000  # [ns] that a full reliable writer waits for slow readers; then the message is lost
+# [s] that a full reliable writer waits for slow readers, then the message is lost; nothing else runs meanwhile
+PATIENCE = 0.05
 _DISCOVERY = "rmw_dds_common/msg/ParticipantEntitiesInfo"
 _MAX_SAMPLE = "256 MiB"  # of one message; what claims to be larger is not received
 # Images come in bursts that Cyclone's megabyte of socket buffer does not hold; the kernel gives what it may.
@@ -56,13 +57,9 @@ class Participant:
         domain: 0 to 232.
         node: name of the node, as `ros2 node list` shows it.
         namespace: of the node.
-        on_mismatch: hears, on a thread of Cyclone's, of a topic on which another node offers or asks for a quality that
-            does not go with ours, and which one that is.
     """
 
-    def __init__(
-        self, domain: int, node: str, namespace: str, on_mismatch: Callable[[str, str], None] = lambda *_: None
-    ) -> None:
+    def __init__(self, domain: int, node: str, namespace: str) -> None:
         if not 0 <= domain <= MAX_DOMAIN:
             raise InputError(f"a domain is a whole number from 0 to {MAX_DOMAIN}, not {domain}")
         self._node, self._namespace = node, namespace
@@ -70,22 +67,31 @@ class Participant:
         self._readers: set[bytes] = set()
         self._writers: set[bytes] = set()
         self._is_announced = False
-        self._names: dict[int, str] = {}  # of the topics of readers and writers
-        self._on_mismatch = on_mismatch
+        self._statuses: dict[Any, tuple[str, Callable[[], Any]]] = {}  # endpoint -> topic, how its peers go with it
         self._lock = threading.Lock()
         import_extra("cyclonedds.domain", "dds")
-        from cyclonedds.core import DDSException, Listener, Policy, Qos
+        from cyclonedds.core import DDSException, Policy, Qos
         from cyclonedds.domain import DomainParticipant
+        from cyclonedds.pub import DataWriter
 
         try:
             self._domain = _open_domain(domain)
-            told = {f"on_{way}_incompatible_qos": self._mismatched for way in ("requested", "offered")}
-            self.entity = DomainParticipant(domain, Qos(Policy.Userdata(b"enclave=/;")), Listener(**told))  # type: ignore[no-untyped-call]
+            self.entity = DomainParticipant(domain, Qos(Policy.Userdata(b"enclave=/;")))
         except DDSException as error:
             raise EmbmemError(f"DDS domain {domain} cannot be entered: {error}; see CYCLONEDDS_URI") from error
-        self._discovery = self._make_writer(_DISCOVERY, "ros_discovery_info", LATCHED)
+        topic = self._topic(_DISCOVERY, "ros_discovery_info", with_header=False)
+        self._discovery = DataWriter(self.entity, topic, _qos(LATCHED, _DISCOVERY, ""))
 
-    def writer(self, type: str, topic: str, qos: QoS, *, with_header: bool = False, user_data: str = "") -> Any:
+    def writer(
+        self,
+        type: str,
+        topic: str,
+        qos: QoS,
+        *,
+        with_header: bool = False,
+        user_data: str = "",
+        patience: float = PATIENCE,
+    ) -> Any:
         """A writer of the DDS topic; `delete` ends it.
 
         Args:
@@ -94,13 +100,16 @@ class Participant:
             qos: quality.
             with_header: whether it is of a service.
             user_data: that others see of it.
+            patience: [s] that it waits for slow readers.
         """
-        made = self._make_writer(type, topic, qos, with_header=with_header, user_data=user_data)
+        from cyclonedds.pub import DataWriter
+
+        own = self._topic(type, topic, with_header)
+        made = DataWriter(self.entity, own, _qos(qos, type, user_data, patience))
         with self._lock:
             self._writers.add(made.guid.bytes)
-            self._names[made._ref] = topic
+            self._statuses[made.guid] = topic, made.get_offered_incompatible_qos_status
             self._is_announced = False
-        self._look(made, made.get_offered_incompatible_qos_status())
         return made
 
     def reader(self, type: str, topic: str, qos: QoS, *, with_header: bool = False, user_data: str = "") -> Any:
@@ -110,9 +119,8 @@ class Participant:
         made = DataReader(self.entity, self._topic(type, topic, with_header), _qos(qos, type, user_data))
         with self._lock:
             self._readers.add(made.guid.bytes)
-            self._names[made._ref] = topic
+            self._statuses[made.guid] = topic, made.get_requested_incompatible_qos_status
             self._is_announced = False
-        self._look(made, made.get_requested_incompatible_qos_status())  # type: ignore[no-untyped-call]
         return made
 
     def delete(self, *endpoints: Any) -> None:
@@ -121,7 +129,7 @@ class Participant:
             for endpoint in endpoints:
                 self._readers.discard(endpoint.guid.bytes)
                 self._writers.discard(endpoint.guid.bytes)
-                self._names.pop(endpoint._ref, None)
+                self._statuses.pop(endpoint.guid, None)
             self._is_announced = False
         for endpoint in endpoints:
             endpoint.__del__()
@@ -148,25 +156,25 @@ class Participant:
         self.entity.__del__()  # with all that was made of it
         self._domain = None
 
-    def _look(self, endpoint: Any, status: Any) -> None:
-        """At what happened before the listener could know the endpoint."""
-        if status.total_count:
-            self._mismatched(endpoint, status)
+    def mismatches(self) -> list[tuple[str, str]]:
+        """(topic, policy) of what has turned up since the last call: others whose quality does not go with ours.
 
-    def _mismatched(self, endpoint: Any, status: Any) -> None:
-        topic = self._names.get(getattr(endpoint, "_ref", -1))
-        if topic is not None:
-            self._on_mismatch(topic, _POLICIES.get(int(status.last_policy_id), f"policy {status.last_policy_id}"))
+        Asked for, not told by a listener: Cyclone would call that with its locks held, while others wait for them with
+        the interpreter's lock.
+        """
+        with self._lock:
+            looks = list(self._statuses.values())
+        found = [(topic, status()) for topic, status in looks]
+        return [
+            (topic, _POLICIES.get(int(status.last_policy_id), f"policy {status.last_policy_id}"))
+            for topic, status in found
+            if status.total_count_change > 0
+        ]
 
     def _tell(self, nodes: list[dict[str, Any]]) -> None:
         fields = {"gid": {"data": self.entity.guid.bytes}, "node_entities_info_seq": nodes}
         data = typestore().serialize_cdr(message_of(_DISCOVERY, fields), _DISCOVERY)
         self._discovery.write(sample(topic_type(_DISCOVERY), data))
-
-    def _make_writer(self, type: str, topic: str, qos: QoS, *, with_header: bool = False, user_data: str = "") -> Any:
-        from cyclonedds.pub import DataWriter
-
-        return DataWriter(self.entity, self._topic(type, topic, with_header), _qos(qos, type, user_data))
 
     def _topic(self, type: str, topic: str, with_header: bool) -> Any:
         from cyclonedds.topic import Topic
@@ -192,14 +200,14 @@ def _open_domain(domain: int) -> Any:
         return found
 
 
-def _qos(qos: QoS, type: str, user_data: str) -> Any:
+def _qos(qos: QoS, type: str, user_data: str, patience: float = PATIENCE) -> Any:
     """As rmw_cyclonedds' create_readwrite_qos; the type's hash is what silences its warnings."""
     from cyclonedds.core import Policy, Qos
 
     history = Policy.History.KeepLast(qos.depth)
     policies = [
         history,
-        Policy.Reliability.Reliable(_BLOCK) if qos.is_reliable else Policy.Reliability.BestEffort,
+        Policy.Reliability.Reliable(round(patience * 1e9)) if qos.is_reliable else Policy.Reliability.BestEffort,
         Policy.Durability.TransientLocal if qos.is_latched else Policy.Durability.Volatile,
         Policy.WriterDataLifecycle(autodispose=False),
         Policy.DataRepresentation(use_cdrv0_representation=True),

@@ -160,7 +160,7 @@ def _publishers(connections: list[Any], ports: DdsPorts) -> dict[str, DdsPublish
     for connection in connections:
         if connection.topic not in publishers:
             qos = _qos(connection, counts[connection.topic])
-            publishers[connection.topic] = ports.publisher(connection.msgtype, connection.topic, qos)
+            publishers[connection.topic] = ports.publisher(connection.msgtype, connection.topic, qos, patience=_FLUSH)
     return publishers
 
 

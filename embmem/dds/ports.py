@@ -13,7 +13,7 @@ from embmem.dds.clock import NodeClock
 from embmem.dds.executor import Executor
 from embmem.dds.log import NodeLog
 from embmem.dds.names import Names
-from embmem.dds.participant import Participant
+from embmem.dds.participant import PATIENCE, Participant
 from embmem.dds.services import DdsClient, DdsService
 from embmem.dds.topics import DdsPublisher, subscribe
 from embmem.errors import InputError
@@ -27,6 +27,7 @@ _DEFAULT = QoS()
 _ROSOUT = QoS(depth=1000, is_latched=True)
 _CLOCK = QoS(depth=1, is_reliable=False)
 _OFTEN = 5.0  # [s] between two complaints about the same
+_LOOK = 0.5  # [s] between two looks at the quality of others
 _MAX_MATTERS = 1000  # of complaint that are remembered
 
 
@@ -43,7 +44,7 @@ class DdsPorts:
         self.names, self.name, self.namespace = names, names.node, names.namespace
         self.tf = TfBuffer(keep=TF_HISTORY)
         self.values: Mapping[str, Value] = {USE_SIM_TIME.name: False}
-        self._participant = Participant(domain, names.node, names.namespace, self._on_mismatch)
+        self._participant = Participant(domain, names.node, names.namespace)
         self.executor = Executor(self._participant, self._on_error)
         self.clock = NodeClock(self.executor)
         rosout = DdsPublisher(self._participant, "rcl_interfaces/msg/Log", "/rosout", _ROSOUT, lambda *_: None)
@@ -53,10 +54,12 @@ class DdsPorts:
         self._clock_topic: Closable | None = None
         self.clock.on_jump(self._on_jump)
         listen_to_tf(self)
+        self.executor.later(_LOOK, self._look_at_others)
 
-    def publisher(self, type: str, topic: str, qos: QoS = _DEFAULT) -> DdsPublisher:
-        """A new publisher."""
-        return DdsPublisher(self._participant, type, self.names.full(topic), qos, self._complain)
+    def publisher(self, type: str, topic: str, qos: QoS = _DEFAULT, *, patience: float = PATIENCE) -> DdsPublisher:
+        """A new publisher; `patience` [s] is for who has nothing else to do than to wait for slow listeners."""
+        name = self.names.full(topic)
+        return DdsPublisher(self._participant, type, name, qos, self._complain, patience=patience)
 
     def subscription(
         self, type: str, topic: str, callback: Callable[[Any], None], qos: QoS = _DEFAULT, *, raw: bool = False
@@ -160,9 +163,12 @@ class DdsPorts:
                 del self._complaints[next(iter(self._complaints))]
             self._log(level, text)
 
-    def _on_mismatch(self, topic: str, policy: str) -> None:
-        text = f"another node is not heard on {topic[2:]}, or does not hear us: its {policy} does not go with ours"
-        self.executor.post(lambda: self._complain("warning", text))
+    def _look_at_others(self) -> None:
+        """Now and then: who publishes or listens with another quality would be missed in silence."""
+        for topic, policy in self._participant.mismatches():
+            text = f"another node is not heard on {topic[2:]}, or does not hear us: its {policy} does not go with ours"
+            self._complain("warning", text)
+        self.executor.later(_LOOK, self._look_at_others)
 
     def _on_error(self, error: Exception) -> None:
         where = error.__traceback__

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from embmem.dds.executor import Executor
-from embmem.dds.participant import Participant
+from embmem.dds.participant import PATIENCE, Participant
 from embmem.dds.types import Raw, sample, topic_type
 from embmem.errors import InputError
 from embmem.ros.definitions import known, message_of, typestore
@@ -46,12 +46,15 @@ class DdsPublisher:
         topic: full name.
         qos: quality.
         log: hears of messages that slow listeners have missed.
+        patience: [s] that it waits for slow reliable listeners.
     """
 
-    def __init__(self, participant: Participant, type: str, topic: str, qos: QoS, log: Log) -> None:
+    def __init__(
+        self, participant: Participant, type: str, topic: str, qos: QoS, log: Log, *, patience: float = PATIENCE
+    ) -> None:
         self._participant, self._log = participant, log
         self._type, self._topic, self._class = known(type), topic, topic_type(type)
-        self._writer = participant.writer(type, f"rt{topic}", qos)
+        self._writer = participant.writer(type, f"rt{topic}", qos, patience=patience)
 
     @property
     def n_subscriptions(self) -> int:
@@ -59,7 +62,7 @@ class DdsPublisher:
         return 0 if self._writer is None else int(self._writer.get_publication_matched_status().current_count)
 
     def publish(self, fields: Fields) -> None:
-        """Send one; a message that a full queue has no room for in a tenth of a second is lost and reported.
+        """Send one; a message that a full queue has no room for in time is lost and reported.
 
         Raises:
             InputError: if the type has no such field, or a value does not fit it.
