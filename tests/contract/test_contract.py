@@ -25,7 +25,7 @@ DOMAIN = 1 + (os.getpid() + 61 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0"
 @pytest.fixture(scope="module", params=SHELLS)
 def asker(request: pytest.FixtureRequest) -> Iterator[Asker]:
     """Drives an active node of its shell."""
-    os.environ.update({name: environment(DOMAIN)[name] for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_DOMAIN_ID")})
+    os.environ.update(environment(DOMAIN))
     remaps = {"inbox": "elsewhere/inbox"}
     with driver(request.param, DOMAIN) as ports, node_process(request.param, DOMAIN, remaps=remaps):
         asker = Asker(ports)
@@ -35,7 +35,7 @@ def asker(request: pytest.FixtureRequest) -> Iterator[Asker]:
 
 def test_the_lifecycle_goes_its_ways_and_no_others(asker: Asker) -> None:
     assert asker.state() == "active"
-    assert not asker.change(CONFIGURE)
+    assert not asker.change(CONFIGURE, timeout=2.0)
     assert asker.change(DEACTIVATE)
     assert asker.state() == "inactive"
     assert asker.change(ACTIVATE)
