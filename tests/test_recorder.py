@@ -184,6 +184,8 @@ def test_deactivation_finishes_the_bag_and_the_next_is_another(tmp_path: Path) -
         bus.send("/robot/a", STRING, {"data": text})
         bus.spin()
         node.deactivate()
+    node.activate()
+    node.deactivate()  # nothing came: no bag
     folders = sorted(tmp_path.iterdir())
     assert len(folders) == 2
     assert [len(read(folder)) for folder in folders] == [1, 1]

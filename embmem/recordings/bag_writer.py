@@ -185,7 +185,7 @@ class BagWriter:
         return True
 
     def close(self) -> None:
-        """Finish the last file and describe the bag.
+        """Finish the last file and describe the bag; without a message there is none.
 
         Raises:
             StoreError: if that cannot be written; the messages before can be read all the same.
@@ -194,6 +194,8 @@ class BagWriter:
             self._end_file()
             if self.files:
                 write_atomic(self.folder / "metadata.yaml", self._metadata().encode())
+            else:
+                self.folder.rmdir()
         except OSError as error:
             raise StoreError(f"{self.folder}: {error.strerror or error}") from error
 
