@@ -19,7 +19,20 @@ import pytest
 from embmem.ros.ports import Ports
 
 PATIENCE = 40.0  # [s] for what another process does
-SHELLS = ["dds", pytest.param("rclpy", marks=pytest.mark.ros)]
+# who asks and where the node lives; on rmw_cyclonedds the two shells hear each other
+SHELLS = [
+    pytest.param((asks, lives), marks=() if asks == lives == "dds" else pytest.mark.ros, id=f"{asks}-asks-{lives}")
+    for asks, lives in (("dds", "dds"), ("rclpy", "rclpy"), ("dds", "rclpy"), ("rclpy", "dds"))
+]
+
+
+def skip_unless_they_hear_each_other(asks: str, lives: str) -> None:
+    """DDS of different vendors carries topics, but not services."""
+    if "rclpy" in (asks, lives):
+        pytest.importorskip("rclpy", reason="rclpy is not there: it comes with a ROS 2 installation")
+        pytest.importorskip("embmem_ros.ports", reason="the colcon package embmem_ros is not on the path")
+    if asks != lives and os.environ.get("RMW_IMPLEMENTATION") != "rmw_cyclonedds_cpp":
+        pytest.skip("the shells hear each other where RMW_IMPLEMENTATION=rmw_cyclonedds_cpp")
 
 
 def environment(domain: int) -> dict[str, str]:
@@ -67,8 +80,7 @@ def driver(shell: str, domain: int) -> Iterator[Ports]:
         finally:
             ports.close()
         return
-    pytest.importorskip("rclpy", reason="rclpy is not there: it comes with a ROS 2 installation")
-    ros_ports = pytest.importorskip("embmem_ros.ports", reason="the colcon package embmem_ros is not on the path")
+    from embmem_ros.ports import RosPorts
     from rclpy.context import Context
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.lifecycle import LifecycleNode
@@ -76,7 +88,7 @@ def driver(shell: str, domain: int) -> Iterator[Ports]:
     context = Context()
     context.init(domain_id=domain)
     node = LifecycleNode("driver", context=context)
-    made: Ports = ros_ports.RosPorts(node, lambda name: node.get_parameter(name).value)
+    made: Ports = RosPorts(node, lambda name: node.get_parameter(name).value)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin)

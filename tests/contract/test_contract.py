@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 from contract_node import AT_ONCE, GO, IMAGE, KEYFRAME, LATER, NEVER, PIXELS, RAISES
-from contract_shells import SHELLS, Asker, driver, environment, node_process, there, until
+from contract_shells import (
+    SHELLS,
+    Asker,
+    driver,
+    environment,
+    node_process,
+    skip_unless_they_hear_each_other,
+    there,
+    until,
+)
 
 from embmem.ros.ports import ABORTED, CANCELED, LATCHED, SUCCEEDED, QoS
 
@@ -25,9 +34,11 @@ DOMAIN = 1 + (os.getpid() + 61 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0"
 @pytest.fixture(scope="module", params=SHELLS)
 def asker(request: pytest.FixtureRequest) -> Iterator[Asker]:
     """Drives an active node of its shell."""
+    asks, lives = request.param
+    skip_unless_they_hear_each_other(asks, lives)
     os.environ.update(environment(DOMAIN))
     remaps = {"inbox": "elsewhere/inbox"}
-    with driver(request.param, DOMAIN) as ports, node_process(request.param, DOMAIN, remaps=remaps):
+    with driver(asks, DOMAIN) as ports, node_process(lives, DOMAIN, remaps=remaps):
         asker = Asker(ports)
         until(lambda: asker.report()["steps"] == ["configure", "activate"], "the node to start")
         yield asker
@@ -211,12 +222,15 @@ def test_transforms_are_kept_for_the_node(asker: Asker) -> None:
     there(asker.ports, publisher.close)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_a_node_in_a_namespace_lives_in_the_time_of_the_clock(shell: str) -> None:
+@pytest.mark.parametrize("shells", SHELLS)
+def test_a_node_in_a_namespace_lives_in_the_time_of_the_clock(shells: tuple[str, str]) -> None:
+    asks, lives = shells
+    skip_unless_they_hear_each_other(asks, lives)
+    os.environ.update(environment(DOMAIN))
     parameters = {"use_sim_time": True, "depth": 7}
     with (
-        driver(shell, DOMAIN) as ports,
-        node_process(shell, DOMAIN, namespace="/robot_1", parameters=parameters, autostart=False),
+        driver(asks, DOMAIN) as ports,
+        node_process(lives, DOMAIN, namespace="/robot_1", parameters=parameters, autostart=False),
     ):
         asker, node = Asker(ports), "/robot_1/contract"
         assert asker.state(node) == "unconfigured"
