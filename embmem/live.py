@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,18 @@ class LiveMemory(DurableMemory):
         """The store itself, for the thread that observes."""
         return self._file
 
-    def query(self, query: Query) -> list[Hit]:
-        """The hits of every layer in order, then those of the records; any thread may ask."""
+    def query(self, query: Query, *, without: Collection[str] = ()) -> list[Hit]:
+        """The hits of every layer in order, then those of the records; any thread may ask.
+
+        Args:
+            query: the question.
+            without: kinds of layers that are not asked.
+        """
         hits: list[Hit] = []
         for layer in list(self.layers):
-            with self.lock(layer):
-                hits += layer.query(query)
+            if layer.kind not in without:
+                with self.lock(layer):
+                    hits += layer.query(query)
         hits += self._reader.search(query).hits
         self._count(hits)
         return hits

@@ -22,6 +22,7 @@ IMAGE, INFO, TF = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "tf2_ms
 START = 1000.0  # [s] of the bus's clock, and of the first frame
 SMALL: dict[str, Value] = {  # a memory that opens fast
     "use_sim_time": True, "memory": "spatial", "memory_settings": ["resolution=0.1"], "mode": "all",
+    "warm_up": False,
 }  # fmt: skip
 
 

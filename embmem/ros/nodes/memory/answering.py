@@ -21,6 +21,7 @@ from embmem.ros.outgoing import images
 from embmem.ros.outgoing.parts import Fields, header, pose
 
 MOST = 1000  # items of an answer
+VOXELS = "voxels"  # the kind of that layer
 # The layers whose answers come first; space that is occupied says least.
 _ORDER = ("objects", "scene_graph", "semantic_map", "records", "landmarks")
 
@@ -59,9 +60,10 @@ def query_of(request: Any, position: Float[np.ndarray, "3"] | None) -> Query:
 def ask(memory: LiveMemory, query: Query) -> list[Hit]:
     """The best hits of every layer and of the records in turn, at most `query.k`.
 
-    Words that are the name of a category find its things, too.
+    Words that are the name of a category find its things, too. Single voxels are answers only where they are asked for.
     """
-    hits = memory.query(query)
+    has_meaning = query.text is not None or query.entity is not None
+    hits = memory.query(query, without=() if has_meaning or query.kind == VOXELS else (VOXELS,))
     if query.text is not None and query.entity is None:
         hits += [hit for hit in memory.query(replace(query, text=None, entity=query.text)) if hit.record is None]
     by_layer: dict[str, list[Hit]] = {}

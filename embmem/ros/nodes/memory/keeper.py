@@ -50,6 +50,10 @@ class Keeper:
         self.memory = self._open()
         self.is_fresh = self._n_before == 0  # whether nothing had been mapped when it was opened
 
+    def empty(self) -> Memory:
+        """A memory in RAM with the same layers, of which the node knows nothing."""
+        return _made(self.config)
+
     def observe(self, observation: Observation) -> None:
         """Map one observation; it is on the disk soon.
 

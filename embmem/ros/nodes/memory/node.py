@@ -20,6 +20,7 @@ from embmem.ros.nodes.memory.poses import PoseSource
 from embmem.ros.nodes.memory.sending import Message, Sending
 from embmem.ros.nodes.memory.services import Services
 from embmem.ros.nodes.memory.settings import Settings
+from embmem.ros.nodes.memory.warming import warm_up
 from embmem.ros.nodes.memory.worker import Worker
 from embmem.ros.outgoing.diagnostics import diagnostics
 from embmem.ros.outgoing.parts import transform
@@ -85,15 +86,15 @@ class MemoryNode:
             now_ns=ports.now_ns,
         )
         self._intake.wait = self._number("tf_wait")
-        shown = instantiate(self.keeper.config.shown)
-        self.sending = Sending(
-            shown(
-                z_min=self._number("z_min"),
-                z_max=self._number("z_max"),
-                min_confidence=self._number("least_confidence"),
-            ),
-            settings.frames.map,
+        shown = partial(
+            instantiate(self.keeper.config.shown),
+            z_min=self._number("z_min"),
+            z_max=self._number("z_max"),
+            min_confidence=self._number("least_confidence"),
         )
+        self.sending = Sending(shown(), settings.frames.map)
+        if ports.parameter("warm_up"):
+            warm_up(self.keeper.empty(), shown())
         self.worker = Worker(self.mapping.handle, name="embmem mapping")
         self._diagnosing = Diagnosing(counters, self.mapping)
         self._open_outputs()

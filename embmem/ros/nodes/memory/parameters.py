@@ -68,6 +68,8 @@ MAPPING = (
     Parameter("thin_angle", 0.05, "[rad] ... or turned", low=0.0, high=3.2, is_read_only=True),
     Parameter("depth_step", 0.001, "[m] that depth is rounded to before it is mapped and kept; 0 keeps every bit",
               low=0.0, high=0.1, is_read_only=True),
+    Parameter("warm_up", True, "load all that a first frame and a first question need before they come: 1 s or more",
+              is_read_only=True),
     Parameter("clock_backwards", "new_session", "of stamps that run backwards: begin a new session, or refuse them",
               choices=("new_session", "refuse"), is_read_only=True),
 )  # fmt: skip
