@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ pytest.importorskip("cyclonedds", reason="cyclonedds (the extra dds) is not inst
 from wire import own_domain, wait_until
 from wire_nodes import Plain, Talker
 
+from embmem.cli.main import main
 from embmem.dds.node import RunningNode, run_node
 from embmem.dds.participant import domain_id
 from embmem.dds.services import split, with_header
@@ -88,6 +90,37 @@ def test_domains_that_do_not_exist_are_refused(monkeypatch: pytest.MonkeyPatch) 
             domain_id()
     monkeypatch.setenv("ROS_DOMAIN_ID", "7")
     assert domain_id() == 7
+
+
+@pytest.mark.parametrize("settings", ["<bad", "file:///nowhere.xml", "ü"])
+def test_settings_of_cyclone_that_make_no_sense_are_an_error_of_one_line(
+    monkeypatch: pytest.MonkeyPatch, settings: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CYCLONEDDS_URI", settings)
+    with own_domain() as elsewhere:
+        monkeypatch.setenv("CYCLONEDDS_URI", settings)
+        with pytest.raises(EmbmemError, match=f"DDS domain {elsewhere} cannot be entered.*CYCLONEDDS_URI"):
+            run_node(Plain, "plain", domain=elsewhere)
+
+
+def test_without_cyclonedds_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("cyclonedds")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["node", "recorder"]) == 1
+    assert "embmem[dds]" in capsys.readouterr().err
+
+
+def test_bytes_that_are_no_cdr_are_not_sent(domain: int) -> None:
+    with run_node(Plain, "plain", domain=domain) as node:
+        publisher = node.call(lambda: node.ports.publisher(STRING, "text"))
+        for data in (b"", b"\x00\x01\x00"):
+            with pytest.raises(InputError, match=f"{len(data)} bytes are no CDR"):
+                publisher.publish_cdr(data)
+        node.call(publisher.close)
+        publisher.publish({"data": "nobody hears it"})
+        assert publisher.n_subscriptions == 0
 
 
 def test_a_callback_that_fails_is_reported_and_the_next_ones_run(

@@ -11,6 +11,12 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}  # rcl_interfaces
 _SHOWN = {"debug": "DEBUG", "info": "INFO", "warning": "WARN", "error": "ERROR"}
 
 
+def check_level(level: str) -> None:
+    """Refuse what is no level."""
+    if level not in LEVELS:
+        raise ValueError(f"a level is one of {', '.join(LEVELS)}, not {level!r}")
+
+
 class NodeLog:
     """Says things; any thread may.
 
@@ -24,14 +30,12 @@ class NodeLog:
     def __init__(
         self, name: str, now_ns: Callable[[], int], publish: Callable[[Fields], None], *, least: str = "info"
     ) -> None:
-        if least not in LEVELS:
-            raise ValueError(f"a level is one of {', '.join(LEVELS)}, not {least!r}")
+        check_level(least)
         self._name, self._now_ns, self._publish, self._least = name, now_ns, publish, LEVELS[least]
 
     def __call__(self, level: str, text: str) -> None:
         """Say it, unless the level is too low."""
-        if level not in LEVELS:
-            raise ValueError(f"a level is one of {', '.join(LEVELS)}, not {level!r}")
+        check_level(level)
         if LEVELS[level] < self._least:
             return
         now, text = self._now_ns(), "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)

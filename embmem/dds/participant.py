@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -77,7 +78,7 @@ class Participant:
         try:
             self._domain = _open_domain(domain)
             self.entity = DomainParticipant(domain, Qos(Policy.Userdata(b"enclave=/;")))
-        except DDSException as error:
+        except (DDSException, UnicodeError) as error:
             raise EmbmemError(f"DDS domain {domain} cannot be entered: {error}; see CYCLONEDDS_URI") from error
         topic = self._topic(_DISCOVERY, "ros_discovery_info", with_header=False)
         self._discovery = DataWriter(self.entity, topic, _qos(LATCHED, _DISCOVERY, ""))
@@ -151,7 +152,10 @@ class Participant:
 
     def close(self) -> None:
         """Leave the domain; the others learn of it at once."""
-        self._tell([])
+        from cyclonedds.core import DDSException
+
+        with suppress(DDSException):
+            self._tell([])
         self._topics.clear()
         self.entity.__del__()  # with all that was made of it
         self._domain = None
@@ -187,7 +191,8 @@ class Participant:
 
 
 def _open_domain(domain: int) -> Any:
-    """The domain, configured once a process; it is closed with the last participant."""
+    """The domain, configured once a process and closed with the last participant; None if it is somebody else's."""
+    from cyclonedds.core import DDSException
     from cyclonedds.domain import Domain
 
     is_local = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() == "LOCALHOST"
@@ -195,7 +200,12 @@ def _open_domain(domain: int) -> Any:
     with _lock:
         found = _domains.get(domain)
         if found is None:
-            found = Domain(domain, ",".join(part for part in parts if part))
+            try:
+                found = Domain(domain, ",".join(part for part in parts if part))
+            except DDSException as error:
+                if error.code != DDSException.DDS_RETCODE_PRECONDITION_NOT_MET:
+                    raise
+                return None  # other code of this process has opened it, with its own settings
             _domains[domain] = found
         return found
 

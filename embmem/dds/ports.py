@@ -11,7 +11,7 @@ from embmem.dds.action_client import DdsActionClient
 from embmem.dds.action_server import DdsActionServer
 from embmem.dds.clock import NodeClock
 from embmem.dds.executor import Executor
-from embmem.dds.log import NodeLog
+from embmem.dds.log import NodeLog, check_level
 from embmem.dds.names import Names
 from embmem.dds.participant import PATIENCE, Participant
 from embmem.dds.services import DdsClient, DdsService
@@ -44,6 +44,7 @@ class DdsPorts:
         self.names, self.name, self.namespace = names, names.node, names.namespace
         self.tf = TfBuffer(keep=TF_HISTORY)
         self.values: Mapping[str, Value] = {USE_SIM_TIME.name: False}
+        check_level(log_level)
         self._participant = Participant(domain, names.node, names.namespace)
         self.executor = Executor(self._participant, self._on_error)
         self.clock = NodeClock(self.executor)

@@ -14,6 +14,7 @@ from embmem.ros.definitions import known, message_of, typestore
 from embmem.ros.ports import Fields, QoS
 
 Log = Callable[[str, str], None]  # (level, text)
+_HEAD = 4  # bytes that say how the rest is encoded
 
 
 def to_cdr(type: str, fields: Fields) -> memoryview:
@@ -70,9 +71,15 @@ class DdsPublisher:
         self.publish_cdr(to_cdr(self._type, fields))
 
     def publish_cdr(self, data: bytes | memoryview) -> None:
-        """Send one that is CDR already."""
+        """Send one that is CDR already.
+
+        Raises:
+            InputError: if it has not even the head of CDR.
+        """
         from cyclonedds.core import DDSException
 
+        if len(data) < _HEAD:
+            raise InputError(f"{len(data)} bytes are no CDR")
         if self._writer is None:
             return
         try:
