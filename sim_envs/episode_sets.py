@@ -36,7 +36,7 @@ def write_episode_set(
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is not a folder; create it first")
     if task.tour != "none":
-        raise ValueError(f"Habitat's form holds no tours, so no {task.name}; write pointnav or objectnav")
+        raise ValueError(f"Habitat's form holds no tours, so no {task.name} with one; set task.tour=none")
     found: list[Episode] = []
     while len(found) < episodes:
         index, n = len(found) // task.per_session, min(task.per_session, episodes - len(found))

@@ -30,6 +30,7 @@ def read_glb(path: str) -> list[tuple[np.ndarray, np.ndarray]]:
         flat = np.frombuffer(blob, _TYPES[accessor.componentType], accessor.count * width, start)
         return flat.reshape(-1, width)
 
+    assert tree.scene == 0  # without a scene of that name Habitat takes the first mesh only
     for node in tree.nodes:
         identity = node.matrix is None or np.array_equal(node.matrix, np.eye(4).ravel())
         assert identity
@@ -38,6 +39,7 @@ def read_glb(path: str) -> list[tuple[np.ndarray, np.ndarray]]:
     found = []
     for mesh in tree.meshes:
         for primitive in mesh.primitives:
+            assert tree.accessors[primitive.attributes.COLOR_0].normalized
             corners = values(primitive.indices).ravel()
             found.append(
                 (values(primitive.attributes.POSITION)[corners].reshape(-1, 3, 3),

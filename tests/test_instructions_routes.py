@@ -15,7 +15,7 @@ from embmem.agent import Body
 from embmem.errors import EmbmemError
 from embmem.observation import Intrinsics
 from embmem.policies.instructions.steps import Step
-from embmem.sim_envs.episode_files import write_episodes
+from embmem.sim_envs.episode_files import read_episodes, write_episodes
 from embmem.sim_envs.house import make_house
 from embmem.sim_envs.instructions.drawing import ToldRoute, determines, draw_told_route
 from embmem.sim_envs.instructions.listener import understand
@@ -172,9 +172,12 @@ def test_a_house_without_such_routes_is_refused() -> None:
         Instructions(min_doors=0)
 
 
-def test_told_routes_are_not_written_where_words_have_no_place(tmp_path: Path) -> None:
+def test_told_routes_survive_a_file_of_vlnces_form(tmp_path: Path) -> None:
     world = world_of(7)
-    session = Instructions(per_session=1).plan(world, world.house, 0, 1, np.random.default_rng(5))
-    with pytest.raises(ValueError, match="instructions"):
-        write_episodes(tmp_path / "routes.json.gz", session.episodes)
-    assert not list(tmp_path.iterdir())
+    (told,) = Instructions(per_session=1).plan(world, world.house, 0, 1, np.random.default_rng(5)).episodes
+    write_episodes(tmp_path / "routes.json.gz", [told])
+    (read,) = read_episodes(tmp_path / "routes.json.gz")
+    assert read.targets[0].goal.instruction == told.targets[0].goal.instruction
+    np.testing.assert_allclose(read.targets[0].view_points(), told.targets[0].view_points(), atol=2e-5)
+    assert read.reference_path is not None
+    np.testing.assert_allclose(read.reference_path[:, :2], told.info["told_way"], atol=2e-5)

@@ -11,6 +11,7 @@ HELP = """embmem episodes: write the episodes of a task as a Habitat dataset (.j
 
   embmem episodes task=objectnav episodes=20 out=val.json.gz
   embmem eval task=from_file task.path=val.json.gz episodes=20
+  embmem episodes task=instructions task.tour=none episodes=20 out=r2r.json.gz     routes in words, as VLN-CE has them
 
 The scenes are named house_<seed>_rooms_<n>.glb, as `embmem house seed=<seed> n_rooms=<n>` writes them.
 """

@@ -70,7 +70,8 @@ class Instructions(Task):
         target = Target(Goal(instruction=drawn.words), (Instance(goal.id, middle, points),))
         info = {"kind": f"{len(route.doors)} doors", "told_way": rounded(route.way)}
         start = np.append(route.start, 0.0)
-        return Episode(self.name, scene, id, start, route.yaw, (target,), route.length, info)
+        way = np.column_stack([route.way, np.zeros(len(route.way))])
+        return Episode(self.name, scene, id, start, route.yaw, (target,), route.length, info, way)
 
     def measure(
         self, world: World, episode: Episode, path: Float[np.ndarray, "n 2"], *, stop_called: bool
