@@ -16,8 +16,10 @@ from wire import own_domain, wait_until
 from wire_nodes import Plain, Talker
 
 from embmem.cli.main import main
+from embmem.dds.names import Names
 from embmem.dds.node import RunningNode, run_node
 from embmem.dds.participant import domain_id
+from embmem.dds.ports import DdsPorts
 from embmem.dds.services import split, with_header
 from embmem.dds.topics import to_cdr
 from embmem.dds.types import Raw, dds_name, ros_name
@@ -215,6 +217,12 @@ def test_another_quality_that_does_not_go_with_ours_is_reported(domain: int, cap
         _heard(b, STRING, "/text", QoS())
         wait_until(lambda: any("reliability does not go with ours" in m.msg for m in said))
         kept.close()
+
+
+def test_ports_that_were_never_started_can_be_closed(domain: int) -> None:
+    ports = DdsPorts(Names("never"), domain)
+    ports.publisher(STRING, "text").publish({"data": "a"})
+    ports.close()
 
 
 def test_shutting_down_goes_through_the_lifecycle(domain: int) -> None:

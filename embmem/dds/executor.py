@@ -127,6 +127,9 @@ class Executor:
             self._guard.set(False)
             self._turn()
         self._turn()
+        self._end()
+
+    def _end(self) -> None:
         with self._lock:
             self._is_over = True
         for watch in list(self._watches):
