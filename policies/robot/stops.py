@@ -34,6 +34,7 @@ _LEAD = re.compile(
     r"|(?:to|towards)\s+(?=the\b|my\b|a\b|an\b))",
     re.IGNORECASE,
 )
+_ARTICLE = re.compile(r"^(?:the|a|an)\s+(?=\S)", re.IGNORECASE)
 
 
 class RuleStopReader:
@@ -126,4 +127,4 @@ def _bare(part: str) -> str:
     text = part.strip().strip(".?!;,").strip()
     while (match := _LEAD.match(text)) and match.end() < len(text):
         text = text[match.end() :].strip()
-    return text
+    return _ARTICLE.sub("", text)  # "mug" is the name of a category, "the mug" is not
