@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import weakref
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -85,14 +86,22 @@ class HabitatScene:
     Raises:
         MissingExtraError: if habitat_sim is not installed.
         InputError: if the scene has no floor to stand on.
-        ValueError: if a GPU is asked for that Habitat cannot use.
+        ValueError: if a GPU is asked for that Habitat cannot use, or another scene with sensors is open.
     """
 
     def __init__(self, settings: SceneSettings) -> None:
         gpu = choose_gpu(settings.gpu, os.environ)  # first: a wrong one would end the process
         self.settings = settings
         self._habitat = import_habitat()
+        if settings.sensors and _RENDERING:
+            raise ValueError(
+                "another scene is still open, and Habitat's scenes of one process share what they are drawn with, which "
+                "goes with the first of them: close that one, or use a process for each"
+            )
         self._sim: Any = self._habitat.Simulator(self._configuration(gpu))
+        self._end = weakref.finalize(self, self._sim.close)
+        if settings.sensors:
+            _RENDERING.add(self)
         try:
             self._make_navmesh()
         except InputError:
@@ -103,10 +112,10 @@ class HabitatScene:
         self.pitch = 0.0  # [degrees]
 
     def close(self) -> None:
-        """End the simulator; nothing else may be asked afterwards."""
-        if self._sim is not None:
-            self._sim.close()
-            self._sim = None
+        """End the simulator; nothing else may be asked afterwards. A scene that nobody holds any more closes itself."""
+        self._end()
+        self._sim = None
+        _RENDERING.discard(self)
 
     @property
     def pathfinder(self) -> Any:
@@ -307,3 +316,6 @@ def _semantic_id(thing: Any) -> int:
     """The number that a thing has in semantic images; older bindings tell it by the end of the name only."""
     found = getattr(thing, "semantic_id", None)
     return int(str(thing.id).rsplit("_", 1)[-1]) if found is None else int(found)
+
+
+_RENDERING: weakref.WeakSet[HabitatScene] = weakref.WeakSet()  # scenes with sensors that are open

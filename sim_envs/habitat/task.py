@@ -130,8 +130,12 @@ def _found(folder: Path, name: str | None) -> str | None:
 def _scene(settings: SceneSettings) -> HabitatScene:
     """The scene, still open if it was the last one."""
     if settings not in _OPEN:
-        for other in _OPEN.values():
-            other.close()
-        _OPEN.clear()
+        close_scene()
         _OPEN[settings] = HabitatScene(settings)
     return _OPEN[settings]
+
+
+def close_scene() -> None:
+    """Close the scene that was kept open for the next episode."""
+    while _OPEN:
+        _OPEN.popitem()[1].close()

@@ -188,6 +188,7 @@ class HabitatWorld(World):
         )
         semantics = make_semantics(self._scene.things(), LABELS, frozenset(STRUCTURE))
         if semantics is None:
+            self.close()
             raise ValueError(f"{glb}: Habitat found no semantic table; are .semantic.glb and .semantic.txt beside it?")
         self._semantics = semantics
         self._ground = HabitatGround(self._scene)
