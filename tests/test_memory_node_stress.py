@@ -164,6 +164,7 @@ def test_the_clock_goes_back_a_new_session_begins_and_nothing_is_mapped_where_th
     assert (counts["mapped"], counts["unlocalised"]) == (3, 2)
     assert map_hash(robot.memory) == before
     assert robot.status("localisation").level == WARN
+    assert not robot.ask("correct", "CorrectMemory", action=5, text="here").success  # wherever that is
 
 
 def test_with_a_trusted_map_frame_mapping_goes_on_in_a_new_session(tmp_path: Path) -> None:

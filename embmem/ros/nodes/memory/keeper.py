@@ -47,15 +47,15 @@ class Keeper:
         self._n_before = self._n_mapped = 0  # frames in the log when it was opened, and mapped since
         self.revision = self.revision_at_open = 0
         settings.file.parent.mkdir(parents=True, exist_ok=True)
+        self.is_fresh = True  # whether nothing had been mapped when it was opened
         self.memory = self._open()
-        self.is_fresh = self._n_before == 0  # whether nothing had been mapped when it was opened
 
     def empty(self) -> Memory:
         """A memory in RAM with the same layers, of which the node knows nothing."""
         return _made(self.config)
 
-    def observe(self, observation: Observation) -> None:
-        """Map one observation; it is on the disk soon.
+    def observe(self, observation: Observation) -> bool:
+        """Map one observation; it is on the disk soon. False where it was like the one before.
 
         Raises:
             RefusedObservation: if the gate refuses it.
@@ -68,11 +68,10 @@ class Keeper:
             self._fail(str(error))
             raise
         if self.memory.n_thinned > n_thinned:
-            self._counters.add("thinned")
-            return
+            return False
         self._n_mapped += 1
         self.revision += 1
-        self._counters.add("mapped")
+        return True
 
     def has_room(self) -> bool:
         """Whether the memory can be written; looks at the disk, and opens the memory again where it had failed."""
@@ -124,6 +123,7 @@ class Keeper:
         self.memory.close()
         kept = _free_name(file)
         try:
+            _refuse_a_log(file)
             os.link(file, kept)  # both names are there until the exchange is done
             if other is None:
                 file.unlink()
@@ -138,7 +138,7 @@ class Keeper:
             raise error if isinstance(error, EmbmemError) else StoreError(str(error)) from None
         finally:
             part.unlink(missing_ok=True)
-        self.is_fresh, self.failure = self._n_before == 0, ""
+        self.failure = ""
         return kept
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class Keeper:
         )
         with memory.acknowledged.reading() as db:
             self._n_before = int(db.execute(_COUNT).fetchone()[0])
-        self._n_mapped = 0
+        self._n_mapped, self.is_fresh = 0, self._n_before == 0
         self.revision = self.revision_at_open = max(self.revision + 1, memory.acknowledged.last_id)
         return memory
 
@@ -197,6 +197,17 @@ def _copy(source: Path, part: Path) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise StoreError(f"{source} cannot be copied: {error.strerror}") from None
+
+
+def _refuse_a_log(file: Path) -> None:
+    """A write-ahead log that stayed belongs to the file, and must not be taken for that of another one.
+
+    Raises:
+        StoreError: if there is one, because somebody else reads the memory.
+    """
+    log = file.with_name(file.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreError(f"{file} is read by somebody else; try again when they are done")
 
 
 def _free_name(file: Path) -> Path:

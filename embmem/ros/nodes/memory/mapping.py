@@ -80,8 +80,8 @@ class Mapping:
         observations = posed.observer.observe(posed.raw, localiser.to_map(memory) @ posed.T_world_camera)
         if not _has_depth(observations):
             self._counters.add("invalid_depth")
-        for observation in observations:
-            self.keeper.observe(observation)
+        n_mapped = sum([self.keeper.observe(observation) for observation in observations])
+        self._counters.add("mapped" if n_mapped or not observations else "thinned")
         self._counters.took(time.monotonic() - posed.arrived)
         if observations:
             last = observations[-1]
@@ -91,6 +91,7 @@ class Mapping:
     def new_session(self, *, is_trusted: bool) -> None:
         """Time has run backwards: odometry may have begun anew, so the robot's place is not known without trust."""
         if self.keeper.revision > self.keeper.revision_at_open or not self.keeper.is_fresh:
+            self.latest = None
             self.localiser.take_up(is_fresh=False, is_trusted=is_trusted)
             self._on_found()
 
