@@ -95,7 +95,7 @@ class HabitatScene:
         self._habitat = import_habitat()
         if settings.sensors and _RENDERING:
             raise ValueError(
-                "another scene is still open, and Habitat's scenes of one process share what they are drawn with, which "
+                "another scene is still open, and Habitat's scenes of one process share what draws them, which "
                 "goes with the first of them: close that one, or use a process for each"
             )
         self._sim: Any = self._habitat.Simulator(self._configuration(gpu))
