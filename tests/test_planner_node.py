@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from planner_world import OWN, PlannerWorld, item, pose_goal, room
 
+from embmem.driving import Grid, Move, Target, Way
+from embmem.errors import InputError
 from embmem.ros.nodes.planner.node import PlannerNode
 from embmem.ros.parameters import refusal
 from embmem.ros.ports import ABORTED, CANCELED, SUCCEEDED, Node
@@ -331,3 +335,54 @@ def test_parameters_are_checked_alone_and_together() -> None:
     world.drive_until(lambda: world.pose[0] > 1.2)
     assert 0.05 < max(speed for speed, _ in world.commands) <= 0.1 + 1e-9
     assert isinstance(world.node, Node)
+
+
+class Failing:
+    """A driver whose way is there and which then fails."""
+
+    def travel(self, grid: Grid, robot: np.ndarray, targets: Sequence[Target]) -> list[float]:
+        return [1.0 for _ in targets]
+
+    def way(self, grid: Grid, robot: np.ndarray, target: Target) -> Way | None:
+        return Way(np.stack([robot, target.position]), None)
+
+    def follow(self, way: Way | None) -> None:
+        self.n = 0
+
+    def move(self, grid: Grid, pose: tuple[float, float, float], dt: float) -> Move:
+        self.n += 1
+        if self.n > 3:
+            raise RuntimeError("no more")
+        return Move(0.2, 0.0, 2.0)
+
+
+def test_a_driver_of_ones_own_drives_and_one_that_fails_stops_the_wheels(tmp_path: Path) -> None:
+    (tmp_path / "setup.yaml").write_text(
+        "driver: {_target_: test_planner_node.Failing}\nreaders: {rules: {_target_: "
+        "embmem.policies.robot.stops.RuleStopReader}}\n"
+    )
+    world = PlannerWorld(values=OWN | {"setup": str(tmp_path / "setup.yaml")})
+    world.go(pose=pose_goal(4.2, 2.0))
+    status, result = world.wait()
+    assert status == ABORTED
+    assert "RuntimeError: no more" in result.message
+    assert (0.2, 0.0) in world.commands
+    assert world.commands[-1] == (0.0, 0.0)
+    assert world.count("aborted: fault") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (None, "No such file"),
+        ("driver: [", "setup"),
+        ("readers: {}", "driver"),
+        ("driver: {_target_: pathlib.Path}", "Driver"),
+    ],
+)
+def test_a_setup_that_is_none_is_refused(tmp_path: Path, text: str | None, match: str) -> None:
+    file = tmp_path / "setup.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError, match=match):
+        PlannerWorld(values=OWN | {"setup": str(file), "sequencing": "none"})

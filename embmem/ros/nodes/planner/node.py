@@ -168,8 +168,15 @@ class PlannerNode:
         now_ns = self._ports.now_ns()
         dt = min(max((now_ns - self._last_ns) / NANOSECONDS, 0.0), _MOST_DT)
         self._last_ns = now_ns
-        if self._errand is not None:
-            self._errand.tick(dt)
+        errand = self._errand
+        if errand is None:
+            return
+        try:
+            errand.tick(dt)
+        except Exception as error:  # whatever it is, the wheels must not go on
+            problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            if not errand.is_over:
+                errand.abort("fault", f"a mistake of the planner: {problem}")
 
     def _on_jump(self, before_ns: int, after_ns: int) -> None:
         if self._errand is not None and not self._errand.is_over:
