@@ -14,7 +14,7 @@ from wire import own_domain, wait_until
 
 from embmem.dds.participant import Participant
 from embmem.dds.services import with_header
-from embmem.dds.types import sample, topic_type
+from embmem.dds.writing import write
 from embmem.ros.definitions import message_of, typestore
 from embmem.ros.ports import QoS
 
@@ -70,7 +70,7 @@ def test_every_type_goes_over_the_wire_as_it_is(participant: Participant) -> Non
         readers[name] = participant.reader(name, f"rt/type_{i}", QoS(), with_header=is_part)
         data = bytes(store.serialize_cdr(message_of(name, random_fields(name, rng)), name))
         sent[name] = with_header((7, 8), data) if is_part else data
-        writers[name].write(sample(topic_type(name, with_header=is_part), sent[name]))
+        write(writers[name], sent[name])
     got: dict[str, bytes] = {}
 
     def taken() -> bool:
@@ -84,11 +84,32 @@ def test_every_type_goes_over_the_wire_as_it_is(participant: Participant) -> Non
     participant.delete(*writers.values(), *readers.values())
 
 
+def test_bytes_of_every_kind_and_length_are_sent_whole(participant: Participant) -> None:
+    kind, quality = "sensor_msgs/msg/Image", QoS(depth=100)
+    writer = participant.writer(kind, "rt/kinds", quality)
+    reader = participant.reader(kind, "rt/kinds", quality)
+    expected = []
+    for n in (0, 1, 2, 3, 4, 5, 100_000):
+        view = typestore().serialize_cdr(message_of(kind, {"data": np.arange(n) % 256}), kind)
+        for data in (view, bytes(view), bytearray(view), memoryview(bytes(view))):
+            write(writer, data)
+            expected.append(bytes(view).ljust((len(view) + 3) & ~3, b"\0"))
+    got: list[bytes] = []
+
+    def taken() -> bool:
+        got.extend(raw.data for raw in reader.take(100))
+        return len(got) == len(expected)
+
+    wait_until(taken)
+    assert got == expected
+    participant.delete(writer, reader)
+
+
 def test_what_is_no_message_of_the_type_is_not_even_sent(participant: Participant) -> None:
     from cyclonedds.core import DDSException
 
     writer = participant.writer("std_msgs/msg/String", "rt/refused", QoS())
     for data in (b"", b"\x00\x01\x00\x00\xff\xff\xff\x7fa", b"\x00\x01\x00\x00\x02\x00\x00\x00ab"):
         with pytest.raises((DDSException, ValueError)):
-            writer.write(sample(topic_type("std_msgs/msg/String"), data))
+            write(writer, data)
     participant.delete(writer)

@@ -12,13 +12,14 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
-from embmem.dds.types import sample, topic_type
+from embmem.dds.types import topic_type
+from embmem.dds.writing import write
 from embmem.errors import EmbmemError, InputError, import_extra
 from embmem.ros.definitions import message_of, typestore
 from embmem.ros.ports import LATCHED, QoS
 
 MAX_DOMAIN = 232  # the ports of greater ones do not exist (DDSI-RTPS 2.5, 9.6.2.3)
-# [s] that a full reliable writer waits for slow readers, then the message is lost; nothing else runs meanwhile
+# [s] that a full reliable writer waits for slow readers, then the message is lost
 PATIENCE = 0.05
 _DISCOVERY = "rmw_dds_common/msg/ParticipantEntitiesInfo"
 _MAX_SAMPLE = "256 MiB"  # of one message; what claims to be larger is not received
@@ -178,7 +179,7 @@ class Participant:
     def _tell(self, nodes: list[dict[str, Any]]) -> None:
         fields = {"gid": {"data": self.entity.guid.bytes}, "node_entities_info_seq": nodes}
         data = typestore().serialize_cdr(message_of(_DISCOVERY, fields), _DISCOVERY)
-        self._discovery.write(sample(topic_type(_DISCOVERY), data))
+        write(self._discovery, data)
 
     def _topic(self, type: str, topic: str, with_header: bool) -> Any:
         from cyclonedds.topic import Topic

@@ -15,7 +15,8 @@ from typing import Any
 from embmem.dds.executor import Executor, Later
 from embmem.dds.participant import Participant
 from embmem.dds.topics import Log, of_cdr, to_cdr
-from embmem.dds.types import Raw, sample, topic_type
+from embmem.dds.types import Raw
+from embmem.dds.writing import write
 from embmem.errors import InputError
 from embmem.ros.definitions import known, typestore
 from embmem.ros.ports import Fields, QoS
@@ -84,7 +85,6 @@ class DdsService:
         self._request, self._response = known(f"{type}_Request"), known(f"{type}_Response")
         self._name, self._handler = name, handler
         user_data, topics = f"serviceid={_own_id()};", (f"rr{name}Reply", f"rq{name}Request")
-        self._class = topic_type(self._response, with_header=True)
         self._writer = participant.writer(self._response, topics[0], _QOS, with_header=True, user_data=user_data)
         reader = participant.reader(self._request, topics[1], _QOS, with_header=True, user_data=user_data)
         self._watch = executor.watch(reader, self._on_request)
@@ -145,7 +145,7 @@ class DdsService:
             self._executor.later(_PAUSE, lambda: self._send(data, asked_by, patience - _PAUSE))
             return
         try:
-            self._writer.write(sample(self._class, data))
+            write(self._writer, data)
         except DDSException as error:
             self._log("warning", f"a response of {self._name} is lost: {error}")
 
@@ -175,7 +175,6 @@ class DdsClient:
         self._numbers = itertools.count(1)
         self._pending: dict[int, tuple[Callable[[Any | None], None], Later | None]] = {}
         user_data, topics = f"clientid={_own_id()};", (f"rq{name}Request", f"rr{name}Reply")
-        self._class = topic_type(self._request, with_header=True)
         reader = participant.reader(self._response, topics[1], _QOS, with_header=True, user_data=user_data)
         self._watch = executor.watch(reader, self._on_response)
         self._writer = participant.writer(self._request, topics[0], _QOS, with_header=True, user_data=user_data)
@@ -204,7 +203,7 @@ class DdsClient:
         later = None if timeout == float("inf") else self._executor.later(timeout, lambda: self._finish(number, None))
         self._pending[number] = on_response, later
         try:
-            self._writer.write(sample(self._class, with_header((self._guid, number), data)))
+            write(self._writer, with_header((self._guid, number), data))
         except DDSException as error:
             self._log("warning", f"a request of {self._name} is lost: {error}")
 

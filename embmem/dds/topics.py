@@ -8,7 +8,8 @@ from typing import Any
 
 from embmem.dds.executor import Executor
 from embmem.dds.participant import PATIENCE, Participant
-from embmem.dds.types import Raw, sample, topic_type
+from embmem.dds.types import Raw
+from embmem.dds.writing import write
 from embmem.errors import InputError
 from embmem.ros.definitions import known, message_of, typestore
 from embmem.ros.ports import Fields, QoS
@@ -54,7 +55,7 @@ class DdsPublisher:
         self, participant: Participant, type: str, topic: str, qos: QoS, log: Log, *, patience: float = PATIENCE
     ) -> None:
         self._participant, self._log = participant, log
-        self._type, self._topic, self._class = known(type), topic, topic_type(type)
+        self._type, self._topic = known(type), topic
         self._writer = participant.writer(type, f"rt{topic}", qos, patience=patience)
 
     @property
@@ -80,10 +81,11 @@ class DdsPublisher:
 
         if len(data) < _HEAD:
             raise InputError(f"{len(data)} bytes are no CDR")
-        if self._writer is None:
+        writer = self._writer
+        if writer is None:
             return
         try:
-            self._writer.write(sample(self._class, data))
+            write(writer, data)
         except DDSException as error:
             self._log("warning", f"a message on {self._topic} is lost: {error}")
 

@@ -40,18 +40,6 @@ def ros_name(type: str) -> str | None:
     return f"{match[1]}/{match[2]}/{match[3]}" if match else None
 
 
-def sample(topic_type: Any, data: bytes | bytearray | memoryview) -> Any:
-    """What a writer of that type writes.
-
-    Args:
-        topic_type: class of `topic_type`.
-        data: CDR with its encapsulation header.
-    """
-    out = topic_type.__new__(topic_type)
-    out.raw = bytes(data)
-    return out
-
-
 def topic_type(type: str, *, with_header: bool = False) -> Any:
     """The class that cyclonedds makes a topic of; the same one every time."""
     return _topic_type(type, with_header)
@@ -63,7 +51,6 @@ def _topic_type(type: str, with_header: bool) -> Any:
     fields = _fields(known(type))
     header = {name: _base(base, 0) for name, base in HEADER} if with_header else {}
     made = _struct(dds_name(type), {**header, **fields})
-    made.serialize = lambda self, **_: self.raw
     made.deserialize = classmethod(lambda _, data, **__: Raw(data))
     made.deserialize_key = made.deserialize
     return made
