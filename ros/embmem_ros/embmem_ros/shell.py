@@ -143,7 +143,8 @@ def run(kind: Any, name: str) -> None:
             except ExternalShutdownException:
                 break
             except Exception:
-                shell.get_logger().error(traceback.format_exc())
+                if rclpy.ok():  # else it is the end that came while it waited
+                    shell.get_logger().error(traceback.format_exc())
     except KeyboardInterrupt:
         pass
     finally:
