@@ -178,7 +178,7 @@ def _distinct(blocks: np.ndarray, corner: np.ndarray, shape: np.ndarray) -> np.n
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _update_columns(table, keys, pool_cells, columns, corner, heights, cells):
     """Recompute the cells over each block column from all voxels between the floor and z_max."""
     floor_seen = np.empty((SIDE, SIDE), dtype=np.bool_)
@@ -201,7 +201,7 @@ def _update_columns(table, keys, pool_cells, columns, corner, heights, cells):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _read_block(block, low, high, first, floor_seen, state):
     """Merge the layers low..high of a block into the columns; below `first` they are floor."""
     for x in range(SIDE):

@@ -61,7 +61,7 @@ def touched_blocks(words, is_touched, start, stop):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def locate_blocks(touched, low, pool, n, stamp, revision, rows):
     """Write the row of each touched block to `rows`, new ones appended; returns the new number of blocks.
 

@@ -27,7 +27,7 @@ CELL_OF_CODE = (_WITHIN[:, 0] * SIDE + _WITHIN[:, 1]) * SIDE + _WITHIN[:, 2]  # 
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def count_leaves(words):
     """How many leaves the words of a binary tree name."""
     n = 0
@@ -40,7 +40,7 @@ def count_leaves(words):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def parse_binary(words, codes, depths, kinds):
     """(state, words read, leaves, nodes) of a binary tree, whose leaves are written with FREE_LEAF or OCCUPIED_LEAF.
 
@@ -83,7 +83,7 @@ def parse_binary(words, codes, depths, kinds):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def parse_full(children, codes, depths, nodes):
     """(state, nodes read, leaves) of a full tree, whose leaves are written with their place in the stream.
 
@@ -117,7 +117,7 @@ def parse_full(children, codes, depths, nodes):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def list_blocks(codes, depths, block_codes):
     """How many blocks the leaves lie in; as many of their codes as there is room for are written, ascending."""
     n, last = 0, np.int64(-1)
@@ -134,7 +134,7 @@ def list_blocks(codes, depths, block_codes):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def fill_blocks(codes, depths, values, cells):
     """Write the value of each leaf to its voxels in the blocks that `list_blocks` gave, (n, 512) or (n, 512, k)."""
     block, last = -1, np.int64(-1)
@@ -155,7 +155,7 @@ def fill_blocks(codes, depths, values, cells):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def count_known(rows, cells):
     """How many voxels of each of the rows are known."""
     counts = np.zeros(len(rows), np.int64)
@@ -166,7 +166,7 @@ def count_known(rows, cells):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def prune(rows, block_codes, cells, value_of_byte, codes, depths, values):
     """How many leaves are written: the voxels of the rows, eight equal siblings made one leaf as OctoMap does it.
 
@@ -190,7 +190,7 @@ def prune(rows, block_codes, cells, value_of_byte, codes, depths, values):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _are_equal_siblings(codes, depths, values, first):
     """Whether eight leaves are all children of one node and equal; those of the root stay, as in OctoMap."""
     depth = depths[first]
@@ -203,7 +203,7 @@ def _are_equal_siblings(codes, depths, values, first):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _shared_depth(code, depth, previous, previous_depth):
     """Depth of the deepest node above both leaves."""
     shared = min(depth, previous_depth) - 1
@@ -213,7 +213,7 @@ def _shared_depth(code, depth, previous, previous_depth):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def count_inner(codes, depths):
     """The number of nodes above the leaves."""
     n = np.int64(depths[0])
@@ -223,7 +223,7 @@ def count_inner(codes, depths):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def emit_binary(codes, depths, kinds, words):
     """Write the words of a binary tree, one an inner node, as `parse_binary` reads them; `words` are zero."""
     open_at = np.zeros(DEPTH, np.int64)  # where the last node of each depth lies
@@ -240,7 +240,7 @@ def emit_binary(codes, depths, kinds, words):
 
 
 @no_type_check
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def emit_full(codes, depths, values, node_values, children):
     """Write the nodes of a full tree as `parse_full` reads them; an inner node has the maximum of its children."""
     open_at = np.zeros(DEPTH + 1, np.int64)
