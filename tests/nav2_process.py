@@ -47,9 +47,8 @@ class Nav2(Plain):
 
 
 if __name__ == "__main__":
-    from embmem.cli.node import stop_event
+    from embmem.cli.node import stopped_by_signals
     from embmem.dds.node import run_node
 
-    stop = stop_event()
-    with run_node(Nav2, "bt_navigator", domain=int(sys.argv[1])):
+    with stopped_by_signals() as stop, run_node(Nav2, "bt_navigator", domain=int(sys.argv[1])):
         stop.wait()
