@@ -14,6 +14,7 @@ from bus import over_the_wire
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.spatial.transform import Rotation
 
 from embmem.errors import InputError
 from embmem.maps import ObjectMemory, VoxelMap
@@ -24,7 +25,7 @@ from embmem.ros.images import compressed_image_of, image_of
 from embmem.ros.messages import camera_of, cloud_of, pose_inside, stamp_ns
 from embmem.ros.outgoing import graphs, images, maps, things
 from embmem.ros.outgoing.diagnostics import ERROR, Status, diagnostics
-from embmem.ros.outgoing.parts import header, pose, time_of, time_of_seconds
+from embmem.ros.outgoing.parts import header, pose, quaternion, time_of, time_of_seconds
 from embmem.ros.shown import GraphShown, GridShown, ThingsShown, VoxelsShown
 from embmem.ros.vision import detections_of
 
@@ -230,3 +231,16 @@ def test_diagnostics_name_the_node_and_tell_numbers() -> None:
 def test_shown_voxels_hold_their_bytes() -> None:
     shown = VoxelsShown(0.1, np.zeros((0, 3)), b"")
     assert over_the_wire("octomap_msgs/msg/Octomap", maps.octomap(shown, 0, "map")).resolution == 0.1
+
+
+@given(
+    arrays(np.float64, 3, elements=st.floats(-1, 1)),
+    st.one_of(st.floats(0, np.pi), st.sampled_from([0.0, 1e-12, 1e-7, np.pi - 1e-7, np.pi])),
+)
+def test_a_rotation_becomes_scipys_quaternion(axis: np.ndarray, angle: float) -> None:
+    length = float(np.linalg.norm(axis))
+    R = Rotation.from_rotvec(axis / length * angle if length > 1e-6 else np.zeros(3)).as_matrix()
+    told = np.array(list(quaternion(R).values()))
+    assert told[3] >= 0
+    np.testing.assert_allclose(np.linalg.norm(told), 1.0, atol=1e-12)
+    np.testing.assert_allclose(Rotation.from_quat(told).as_matrix(), R, atol=1e-12)

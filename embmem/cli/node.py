@@ -28,7 +28,7 @@ A domain that is not set is that of ROS_DOMAIN_ID. ROS_AUTOMATIC_DISCOVERY_RANGE
 CYCLONEDDS_URI is heeded.
 """
 POSITIONAL = ("kind",)
-_TURN = 0.0005  # [s] that a working thread keeps callbacks waiting; Python's own 5 ms are a tenth of a frame
+_TURN = 0.0001  # [s] that a working thread keeps callbacks waiting; Python's own 5 ms are a tenth of a frame
 
 
 def run(cfg: DictConfig) -> None:

@@ -18,7 +18,7 @@ from embmem.dds.topics import Log, of_cdr, to_cdr
 from embmem.dds.types import Raw
 from embmem.dds.writing import write
 from embmem.errors import InputError
-from embmem.ros.definitions import known, typestore
+from embmem.ros.definitions import ready, typestore
 from embmem.ros.ports import Fields, QoS
 
 _QOS = QoS(depth=10)
@@ -82,7 +82,7 @@ class DdsService:
         log: Log,
     ) -> None:
         self._executor, self._participant, self._log = executor, participant, log
-        self._request, self._response = known(f"{type}_Request"), known(f"{type}_Response")
+        self._request, self._response = ready(f"{type}_Request"), ready(f"{type}_Response")
         self._name, self._handler = name, handler
         user_data, topics = f"serviceid={_own_id()};", (f"rr{name}Reply", f"rq{name}Request")
         self._writer = participant.writer(self._response, topics[0], _QOS, with_header=True, user_data=user_data)
@@ -170,7 +170,7 @@ class DdsClient:
 
     def __init__(self, executor: Executor, participant: Participant, type: str, name: str, log: Log) -> None:
         self._executor, self._participant, self._log = executor, participant, log
-        self._request, self._response = known(f"{type}_Request"), known(f"{type}_Response")
+        self._request, self._response = ready(f"{type}_Request"), ready(f"{type}_Response")
         self._name, self._guid = name, struct.unpack("<Q", os.urandom(8))[0]
         self._numbers = itertools.count(1)
         self._pending: dict[int, tuple[Callable[[Any | None], None], Later | None]] = {}

@@ -11,7 +11,7 @@ from embmem.dds.participant import PATIENCE, Participant
 from embmem.dds.types import Raw
 from embmem.dds.writing import write
 from embmem.errors import InputError
-from embmem.ros.definitions import known, message_of, typestore
+from embmem.ros.definitions import message_of, ready, typestore
 from embmem.ros.ports import Fields, QoS
 
 Log = Callable[[str, str], None]  # (level, text)
@@ -55,7 +55,7 @@ class DdsPublisher:
         self, participant: Participant, type: str, topic: str, qos: QoS, log: Log, *, patience: float = PATIENCE
     ) -> None:
         self._participant, self._log = participant, log
-        self._type, self._topic = known(type), topic
+        self._type, self._topic = ready(type), topic
         self._writer = participant.writer(type, f"rt{topic}", qos, patience=patience)
 
     @property
@@ -115,7 +115,7 @@ def subscribe(
     log: Log,
 ) -> Any:
     """Call back with every message, or with its bytes; what is no message of the type is reported and passed over."""
-    known(type)
+    ready(type)
 
     def on_sample(raw: Raw) -> None:
         if is_raw:

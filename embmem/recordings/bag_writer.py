@@ -233,7 +233,7 @@ class BagWriter:
 
     def _connect(self, topic: Topic) -> Any:
         return self._writer.add_connection(
-            topic.name, topic.type, typestore=self._typestore, offered_qos_profiles=[_qos(topic)]
+            topic.name, topic.type, typestore=self._typestore, offered_qos_profiles=[qos_of(topic)]
         )
 
     def _put(self, topic: str, stamp_ns: int, data: bytes) -> None:
@@ -270,7 +270,7 @@ class BagWriter:
                     "name": topic.name,
                     "type": topic.type,
                     "serialization_format": "cdr",
-                    "offered_qos_profiles": dump_qos_v9([_qos(topic)]),
+                    "offered_qos_profiles": dump_qos_v9([qos_of(topic)]),
                     "type_description_hash": self._typestore.hash_rihs01(topic.type),
                 },
                 "message_count": counts[topic.name],
@@ -302,7 +302,7 @@ class BagWriter:
         return str(yaml.safe_dump({"rosbag2_bagfile_information": about}, sort_keys=False))
 
 
-def _qos(topic: Topic) -> Any:
+def qos_of(topic: Topic) -> Any:
     """With which the topic is to be published again."""
     from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 

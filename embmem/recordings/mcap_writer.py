@@ -24,6 +24,7 @@ from scipy.spatial.transform import Rotation
 from embmem.errors import import_extra
 from embmem.observation import Intrinsics, Observation
 from embmem.output import new_file
+from embmem.recordings.bag_writer import Topic, qos_of
 from embmem.recordings.images import encode_image
 from embmem.recordings.interpret import AXES
 from embmem.recordings.rgbd_writer import ids_16, millimetres
@@ -34,6 +35,7 @@ DEPTH = "/camera/depth/image_raw/compressedDepth"
 COLOR = "/camera/color/image_raw/compressed"
 IDS = "/camera/{}/image/compressed"
 LABELS = "/camera/semantic/labels"
+_LATCHED = ("/tf_static", LABELS)  # said once, for whoever comes later
 _TYPES = {"/tf": "tf2_msgs/msg/TFMessage", "/tf_static": "tf2_msgs/msg/TFMessage", LABELS: "std_msgs/msg/String"}
 
 
@@ -118,7 +120,10 @@ class _Recorder:
     def _write(self, topic: str, message: Any, stamp: int) -> None:
         msgtype = message.__msgtype__
         if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, msgtype, typestore=self._store)
+            offered = [qos_of(Topic(topic, msgtype, is_latched=True))] if topic in _LATCHED else []
+            self._connections[topic] = self._writer.add_connection(
+                topic, msgtype, typestore=self._store, offered_qos_profiles=offered
+            )
         self._writer.write(self._connections[topic], stamp, self._store.serialize_cdr(message, msgtype))
 
     def _of(self, msgtype: str, **fields: Any) -> Any:

@@ -78,6 +78,17 @@ def known(type: str) -> str:
     return type
 
 
+def ready(type: str) -> str:
+    """The type, if there is one; what writes and reads it is made now, so that no first message waits for it.
+
+    Raises:
+        InputError: if there is none.
+    """
+    store = typestore()
+    store.deserialize_cdr(store.serialize_cdr(message_of(type, {}), type), type)
+    return type
+
+
 def definitions_of(name: str, text: str) -> Typesdict:
     """What a .msg, .srv or .action defines, by the names that ROS gives to the parts."""
     parts = re.split(r"^---[ \t]*$", text, flags=re.MULTILINE)

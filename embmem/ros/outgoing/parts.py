@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from embmem.ros.messages import NANOSECONDS
 
@@ -38,9 +37,19 @@ def xyz(vector: Float[np.ndarray, "3"]) -> Fields:
 
 
 def quaternion(R: Float[np.ndarray, "3 3"]) -> Fields:
-    """A geometry_msgs/Quaternion with w >= 0."""
-    x, y, z, w = Rotation.from_matrix(R).as_quat(canonical=True).tolist()
-    return {"x": x, "y": y, "z": z, "w": w}
+    """A geometry_msgs/Quaternion with w >= 0, of a rotation.
+
+    Shepperd, Quaternion from rotation matrix, 1978: the largest of the four is found first, so that nothing small is
+    divided by. SciPy orthogonalises before, which answers cannot wait for.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = R.tolist()
+    fours = (1 + a - e - i, 1 - a + e - i, 1 - a - e + i, 1 + a + e + i)  # of the squares of x, y, z, w
+    x, y, z, w = {
+        0: (fours[0], b + d, c + g, h - f), 1: (b + d, fours[1], f + h, c - g),
+        2: (c + g, f + h, fours[2], d - b), 3: (h - f, c - g, d - b, fours[3]),
+    }[fours.index(max(fours))]  # fmt: skip
+    length = math.copysign(math.sqrt(x * x + y * y + z * z + w * w), w)
+    return {"x": x / length, "y": y / length, "z": z / length, "w": w / length}
 
 
 def pose(T: Float[np.ndarray, "4 4"]) -> Fields:

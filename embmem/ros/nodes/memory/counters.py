@@ -16,7 +16,7 @@ COUNTERS = {  # name -> what it counts
     "tf_late": "frames dropped because their pose did not come in time",
     "tf_missing": "frames dropped because nothing links their frame with the world",
     "tf_gap": "frames dropped because of a hole between two poses",
-    "camera_missing": "frames dropped for want of camera_info",
+    "camera_missing": "frames dropped for want of camera_info or of the names of classes",
     "bad_message": "frames dropped because a message of theirs makes no sense",
     "refused": "frames refused by the gate of the memory",
     "invalid_depth": "frames mapped without one valid pixel",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -26,6 +27,8 @@ from embmem.ros.tf_buffer import TfBuffer, TransformError
 
 MAIN = {"depth": "depth/image", "points": "points"}
 CAMERAS = {"depth/image": "depth/camera_info", "color/image": "color/camera_info"}
+LABELS = "semantic/labels"
+MOST_LABELS = 1 << 20  # characters
 MOST_WAITING = 300  # frames that wait for their poses
 DISORDER_NS = 1_000_000_000  # a message that is older than the one before by less came out of order, and is left out
 _FINAL = ("tf_gap", "bad_frame")  # faults that no patience mends
@@ -56,6 +59,7 @@ class Inputs:
     main: str  # depth or points
     color: bool = False
     detections: bool = False
+    segments: str = "none"  # semantic, or both: instance, too
     is_rectified: bool = False
 
     def choice(self) -> Choice:
@@ -63,6 +67,8 @@ class Inputs:
         kind = "depth" if self.main == "depth" else "cloud"
         others = {"color": "color/image"} if self.color else {}
         others |= {"detections": "detections"} if self.detections else {}
+        kinds = {"none": (), "semantic": ("semantic",), "both": ("semantic", "instance")}[self.segments]
+        others |= {kind: f"{kind}/image" for kind in kinds}
         main = Stream(MAIN[self.main], kind, "", 1)
         camera = CAMERAS.get(main.name)
         return Choice(main, others, camera, CAMERAS["color/image"] if self.color else None, self.is_rectified)
@@ -98,6 +104,7 @@ class Intake:
         self._numbers: dict[str, int] = {}
         self._cameras: dict[str, Sample] = {}  # the latest camera_info by topic
         self._lenses: dict[str, Any] = {}  # what it says
+        self._labels: tuple[str, ...] | None = None  # of semantic ids, when they have come
         self._observer: Observer | None = None
         self._waiting: deque[_Waiting] = deque()
         self.wait = 0.5  # [s]
@@ -145,6 +152,19 @@ class Intake:
         self._cameras[topic], self._lenses[topic] = sample, lens
         self._observer = None
         self.look()
+
+    def take_labels(self, message: Any) -> None:
+        """Take the names of the semantic ids: a std_msgs/String with a JSON list."""
+        try:
+            labels = json.loads(message.data) if len(message.data) <= MOST_LABELS else None
+        except ValueError:
+            labels = None
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            self._drop("bad_message", f"{LABELS} holds no JSON list of names: {str(message.data)[:40]!r}")
+            return
+        if tuple(labels) != self._labels:
+            self._labels, self._observer = tuple(labels), None
+            self.look()
 
     def look(self) -> None:
         """Give out the frames whose poses have come, in their order, and drop those that have waited for too long."""
@@ -215,7 +235,9 @@ class Intake:
         if self._observer is not None:
             return self._observer
         needed = [name for name in (self.choice.camera, self.choice.color_camera) if name is not None]
-        if missing := [name for name in needed if name not in self._cameras]:
+        missing = [name for name in needed if name not in self._cameras]
+        missing += [LABELS] if "semantic" in self.choice.others and self._labels is None else []
+        if missing:
             raise InputError(f"no message on {', '.join(missing)}")
         cameras = dict(self._cameras)
         streams = tuple(Stream(name, "camera", "", 1) for name in cameras)
@@ -225,6 +247,7 @@ class Intake:
             format="ROS 2",
             streams=(self.choice.main, *others, *streams),
             samples_of=lambda names: iter([s for name, s in cameras.items() if name in names]),
+            labels=self._labels or (),
         )
         self._observer = Observer(recording, self._conventions, self.choice, self._tf)
         return self._observer

@@ -12,7 +12,7 @@ from embmem.errors import EmbmemError
 from embmem.ros.nodes.memory.clock import Watch
 from embmem.ros.nodes.memory.counters import Counters
 from embmem.ros.nodes.memory.diagnosing import Diagnosing, Now
-from embmem.ros.nodes.memory.intake import CAMERAS, Intake, PosedFrame
+from embmem.ros.nodes.memory.intake import CAMERAS, LABELS, Intake, PosedFrame
 from embmem.ros.nodes.memory.keeper import Keeper
 from embmem.ros.nodes.memory.mapping import Mapping
 from embmem.ros.nodes.memory.parameters import PARAMETERS, refusal_together
@@ -149,6 +149,8 @@ class MemoryNode:
                 topic = CAMERAS[image]
                 take = partial(self._intake.take_camera, type=CAMERA_INFO, topic=topic)
                 self._inputs.append(ports.subscription(CAMERA_INFO, topic, take, qos))
+        if "semantic" in choice.others:
+            self._inputs.append(ports.subscription("std_msgs/msg/String", LABELS, self._intake.take_labels, LATCHED))
         if self._settings.is_odometry:
             more = QoS(depth=max(depth, 100), is_reliable=qos.is_reliable)
             self._inputs.append(ports.subscription(ODOMETRY, "odom", self._on_odometry, more))
@@ -159,7 +161,8 @@ class MemoryNode:
             return CLOUD
         if kind == "detections":
             return f"vision_msgs/msg/Detection{str(self._ports.parameter('detections')).upper()}Array"
-        return COMPRESSED if self._ports.parameter(f"{kind}_transport") == "compressed" else IMAGE
+        transport = self._ports.parameter(f"{kind if kind in ('depth', 'color') else 'segments'}_transport")
+        return COMPRESSED if transport == "compressed" else IMAGE
 
     def deactivate(self) -> None:
         """Take no more messages; frames that are complete are mapped."""

@@ -16,6 +16,10 @@ INPUT = (
               is_read_only=True),
     Parameter("detections", "none", "take detections of vision_msgs, boxes in the image (2d) or in space (3d)",
               choices=("none", "2d", "3d"), is_read_only=True),
+    Parameter("segments_transport", "raw", "they come as Image or as CompressedImage (PNG of 16 bits)",
+              choices=("raw", "compressed"), is_read_only=True),
+    Parameter("segments", "none", "take semantic/image, the class of every pixel, named by semantic/labels; with both "
+              "instance/image, too: which thing it is", choices=("none", "semantic", "both"), is_read_only=True),
     Parameter("reliable_inputs", False, "reliable instead of sensor-data quality of service", is_read_only=True),
     Parameter("input_depth", 5, "messages that the middleware keeps of each input", low=1, high=10000,
               is_read_only=True),
@@ -115,8 +119,8 @@ def refusal_together(values: Callable[[str], Value], changes: Mapping[str, Value
         return f"z_min must lie below z_max, got {z_min:g} and {z_max:g}"
     if of("map_frame") in ("", "/"):
         return "map_frame must have a name"
-    if of("input") == "points" and (of("color") or of("detections") != "none"):
-        return "color and detections go with depth images, not with points"
+    if of("input") == "points" and (of("color") or of("detections") != "none" or of("segments") != "none"):
+        return "color, detections and segments go with depth images, not with points"
     for number in _texts(of("depth_invalid")):
         if not _is_number(number):
             return f"depth_invalid holds numbers, not {number!r}"

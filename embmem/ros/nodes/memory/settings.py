@@ -40,6 +40,7 @@ class Settings:
                 reads.text("input"),
                 color=bool(ports.parameter("color")),
                 detections=reads.text("detections") != "none",
+                segments=reads.text("segments"),
                 is_rectified=bool(ports.parameter("is_rectified")),
             ),
             conventions=Conventions(
