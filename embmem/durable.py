@@ -22,6 +22,7 @@ from embmem.replay.observation_log import ObservationLog, Thinning, entry_ids, l
 from embmem.replay.restoring import Restored, restore, restore_known
 from embmem.store import RecordStore
 from embmem.store.snapshots import holds, list_snapshots, write_layers
+from embmem.view_embeddings import EncodeView, refuse_other_encoder
 
 CHECK_EVERY = 32  # frames between two looks at the budgets
 SNAPSHOT_SHARE = 0.05  # of the time that goes by, at most, is spent on snapshots that nobody asked for
@@ -46,6 +47,7 @@ class DurableMemory(Memory):
         gate: IngressGate | None = None,
         view_distance: float = 0.5,
         view_angle: float = 0.5,
+        encode_view: EncodeView | None = None,
         thinning: Thinning = Thinning(),  # noqa: B008 - frozen
         depth_step: float | None = 0.001,
         snapshot_seconds: float = 60.0,
@@ -62,6 +64,7 @@ class DurableMemory(Memory):
             gate: what checks observations.
             view_distance: a view is recorded when the camera has moved this far [m] ...
             view_angle: ... or turned this much [rad].
+            encode_view: makes the embedding of a view, by which it is found; None where it has nothing to look at.
             thinning: which frames are worth logging; no layer sees the others.
             depth_step: [m] that depth is rounded to before anything sees it; None keeps every bit.
             snapshot_seconds: between two snapshots of the layers.
@@ -73,18 +76,22 @@ class DurableMemory(Memory):
 
         Raises:
             StoreBusyError: if somebody else writes to the file.
-            InputError: if the file is damaged, or a layer can neither be loaded nor rebuilt.
+            InputError: if the file is damaged, a layer can neither be loaded nor rebuilt, or `encode_view` is another
+                one than that of the views in it.
             FileVersionError: if it is no memory file, or was written by a newer embmem.
         """
         if not min(disk_budget, ram_budget) > 0:
             raise ValueError(f"budgets are > 0 bytes, got {disk_budget}, {ram_budget}")
         store = path if isinstance(path, RecordStore) else RecordStore(path)
         try:
+            if encode_view is not None:
+                refuse_other_encoder(store, encode_view)
             restored = _restore(store, layers, layer_types)
         except BaseException:
             store.close()
             raise
-        super().__init__(restored.layers, store=store, gate=gate, view_distance=view_distance, view_angle=view_angle)
+        views: dict[str, Any] = {"view_distance": view_distance, "view_angle": view_angle, "encode_view": encode_view}
+        super().__init__(restored.layers, store=store, gate=gate, **views)
         self._file: RecordStore = store
         self._thinning, self._depth_step, self._snapshot_seconds = thinning, depth_step, snapshot_seconds
         self._last_frame: Observation | None = None

@@ -19,6 +19,7 @@ from embmem.protocols import Deformation, DerivedLayer, Layer, PoseCorrector, St
 from embmem.records import Hit, Link, Query, Record
 from embmem.replay.restoring import restore_known
 from embmem.store import RecordStore
+from embmem.view_embeddings import EncodeView
 
 L = TypeVar("L")
 
@@ -32,6 +33,7 @@ class Memory:
         gate: what checks observations; the default refuses what it cannot repair.
         view_distance: a view is recorded when the camera has moved this far [m] ...
         view_angle: ... or turned this much [rad] since the last recorded view.
+        encode_view: makes the embedding of a view, or None where it has nothing to look at; see `embmem.encoders`.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Memory:
         gate: IngressGate | None = None,
         view_distance: float = 0.5,
         view_angle: float = 0.5,
+        encode_view: EncodeView | None = None,
     ) -> None:
         kinds = [layer.kind for layer in layers]
         if len(set(kinds)) != len(kinds):
@@ -52,6 +55,7 @@ class Memory:
         self.gate = IngressGate() if gate is None else gate
         self._view_distance = view_distance
         self._view_angle = view_angle
+        self.encode_view = encode_view
         self.last_view: np.ndarray | None = None  # (4, 4) T_map_camera of the newest view record
 
     @property
@@ -196,7 +200,8 @@ class Memory:
     def _record_view(self, observation: Observation, links: tuple[Link, ...] = ()) -> None:
         """Write what is in sight, if the last view was another one."""
         if self._is_new_view(observation.T_map_camera):
-            self.store.write(replace(_view(observation, self.gate.session), links=links))
+            embedding = None if self.encode_view is None else self.encode_view(observation)
+            self.store.write(replace(_view(observation, self.gate.session), links=links, embedding=embedding))
             self.last_view = observation.T_map_camera
 
     def _is_new_view(self, T_map_camera: np.ndarray) -> bool:
