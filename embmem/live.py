@@ -40,7 +40,7 @@ class LiveMemory(DurableMemory):
         return self._file
 
     def query(self, query: Query, *, without: Collection[str] = ()) -> list[Hit]:
-        """The hits of every layer in order, then those of the records; any thread may ask.
+        """The hits of every layer in order, then those of the records, without their images; any thread may ask.
 
         Args:
             query: the question.
@@ -51,7 +51,7 @@ class LiveMemory(DurableMemory):
             if layer.kind not in without:
                 with self.lock(layer):
                     hits += layer.query(query)
-        hits += self._reader.search(query).hits
+        hits += self._reader.search(query, with_blobs=False).hits
         self._count(hits)
         return hits
 

@@ -26,7 +26,13 @@ from embmem.store.select import conditions
 
 
 def search(
-    db: Connection, embeddings: Embeddings, query: Query, ranking: Ranking, *, drive: str | None = None
+    db: Connection,
+    embeddings: Embeddings,
+    query: Query,
+    ranking: Ranking,
+    *,
+    drive: str | None = None,
+    with_blobs: bool = True,
 ) -> Answer:
     """The best records in one state of the database, with what speaks for each and how they were found.
 
@@ -36,6 +42,7 @@ def search(
         query: what is asked.
         ranking: how rankings are fused.
         drive: the filter whose index is read first, "" for none; the planner chooses if not given.
+        with_blobs: whether the records come with their images and the like.
 
     Raises:
         ValueError: if the query or the ranking asks for what cannot be, such as a negative radius.
@@ -57,7 +64,7 @@ def search(
     if ranking.diversity:
         rows = diverse(fused, query.k, ranking.diversity, partial(select_records, db, with_blobs=False))
     best = fused.take(rows)
-    records = select_records(db, best.ids.tolist())
+    records = select_records(db, best.ids.tolist(), with_blobs=with_blobs)
     hits = [_hit(best, row, record, query, rankings.now) for row, record in enumerate(records)]
     plan.note(f"{len(hits)} records read")
     return Answer(hits, tuple(plan.lines))

@@ -160,12 +160,15 @@ class RecordStore:
         with self._snapshot() as db:
             return newest(db, query)
 
-    def search(self, query: Query, ranking: Ranking = DEFAULT_RANKING) -> Answer:
-        """Ranked by `text`, `embedding`, `near` and `linked_to`; newest first if none of them is set."""
+    def search(self, query: Query, ranking: Ranking = DEFAULT_RANKING, *, with_blobs: bool = True) -> Answer:
+        """Ranked by `text`, `embedding`, `near` and `linked_to`; newest first if none of them is set.
+
+        Without blobs the records come without their images, which are most of what is read.
+        """
         from embmem.search.engine import search
 
         with self._snapshot() as db:
-            return search(db, self.embeddings, query, ranking)
+            return search(db, self.embeddings, query, ranking, with_blobs=with_blobs)
 
     def copy_to(self, path: Path) -> None:
         """Write all that is acknowledged to a new database file while this one goes on being written.

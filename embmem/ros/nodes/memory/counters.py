@@ -20,6 +20,7 @@ COUNTERS = {  # name -> what it counts
     "bad_message": "frames dropped because a message of theirs makes no sense",
     "refused": "frames refused by the gate of the memory",
     "invalid_depth": "frames mapped without one valid pixel",
+    "encoder_failures": "views kept without an embedding because the image encoder failed",
     "unlocalised": "frames not mapped because the robot's place is unknown",
     "clock_backward": "jumps of the clock backward",
     "clock_forward": "jumps of the clock forward",
@@ -43,17 +44,17 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(COUNTERS, 0)
-        self._latencies: deque[float] = deque(maxlen=_KEPT)
+        self._latencies: deque[tuple[float, float]] = deque(maxlen=_KEPT)
 
     def add(self, name: str, n: int = 1) -> None:
         """Count something, `n` times."""
         with self._lock:
             self._counts[name] += n
 
-    def took(self, seconds: float) -> None:
-        """Note how long a frame took from its arrival into the map."""
+    def took(self, seconds: float, age: float) -> None:
+        """Note how long a frame took into the map, from its arrival and from its stamp."""
         with self._lock:
-            self._latencies.append(seconds)
+            self._latencies.append((seconds, age))
 
     def __getitem__(self, name: str) -> int:
         with self._lock:
@@ -64,8 +65,14 @@ class Counters:
         with self._lock:
             return dict(self._counts)
 
-    def latencies(self) -> tuple[float, float] | None:
-        """(median, 99th percentile) [s] of the latest frames."""
+    def latencies(self) -> dict[str, float]:
+        """Medians and 99th percentiles of the latest frames: latency from their arrival, age from their stamps."""
         with self._lock:
-            kept = np.array(self._latencies)
-        return (float(np.quantile(kept, 0.5)), float(np.quantile(kept, 0.99))) if len(kept) else None
+            kept = np.array(self._latencies).reshape(-1, 2)
+        if not len(kept):
+            return {}
+        return {
+            f"{name} p{percent} [s]": float(np.percentile(kept[:, i], percent))
+            for i, name in enumerate(("latency", "age"))
+            for percent in (50, 99)
+        }

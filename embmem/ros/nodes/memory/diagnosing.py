@@ -13,14 +13,22 @@ from embmem.ros.outgoing.diagnostics import ERROR, OK, STALE, WARN, Status
 PARTS = {  # which counters are told with which part
     "input": ("received", "camera_missing", "bad_message", "camera_changes", "stamp_backward", "sensor_pauses"),
     "poses": ("tf_late", "tf_missing", "tf_gap", "clock_backward", "clock_forward"),
-    "mapping": ("mapped", "thinned", "dropped_queue", "dropped_stopped", "refused", "invalid_depth"),
+    "mapping": (
+        "mapped",
+        "thinned",
+        "dropped_queue",
+        "dropped_stopped",
+        "refused",
+        "invalid_depth",
+        "encoder_failures",
+    ),
     "localisation": ("unlocalised", "relocalised"),
     "storage": ("storage_failures", "lost_storage", "reopened"),
     "requests": ("answered", "refused_requests", "stopped_requests"),
 }
 _BAD = (  # that rose since the time before: a warning
     "camera_missing", "bad_message", "tf_late", "tf_missing", "tf_gap", "refused", "invalid_depth", "lost_storage",
-    "clock_backward", "clock_forward", "stamp_backward",
+    "clock_backward", "clock_forward", "stamp_backward", "encoder_failures",
 )  # fmt: skip
 
 
@@ -84,11 +92,8 @@ class Diagnosing:
         return self._storage() if part == "storage" else {}
 
     def _speed(self, now: Now) -> dict[str, Any]:
-        took = self._counters.latencies()
         values: dict[str, Any] = {"waiting": now.n_waiting, "last problem": self._mapping.why}
-        if took is not None:
-            values |= {"latency p50 [s]": took[0], "latency p99 [s]": took[1]}
-        return values
+        return values | self._counters.latencies()
 
     def _localisation(self) -> dict[str, Any]:
         where = self._mapping.localiser.now

@@ -43,12 +43,14 @@ class PosedFrame:
     T_world_camera: Float[np.ndarray, "4 4"]
     observer: Observer
     arrived: float  # [s] of a steady clock
+    age: float  # [s] from its stamp to its arrival
 
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
     raw: RawFrame
     arrived: float  # [s] of a steady clock
+    age: float  # [s] from its stamp to its arrival
     deadline_ns: int  # of the node's clock
 
 
@@ -132,8 +134,10 @@ class Intake:
         self.look()
 
     def _let_wait(self, frames: Iterable[RawFrame]) -> None:
-        now, deadline = time.monotonic(), self._now_ns() + round(self.wait * 1e9)
-        self._waiting.extend(_Waiting(frame, now, deadline) for frame in frames)
+        now, now_ns = time.monotonic(), self._now_ns()
+        for frame in frames:
+            age = (now_ns - frame.main.nanoseconds) / 1e9
+            self._waiting.append(_Waiting(frame, now, age, now_ns + round(self.wait * 1e9)))
 
     def take_camera(self, message: Any, type: str, topic: str) -> None:
         """Take a camera_info; a new one begins to hold with the next frame."""
@@ -183,7 +187,7 @@ class Intake:
                     return
                 self._drop("camera_missing", str(error))
             else:
-                self._offer(PosedFrame(first.raw, T, observer, first.arrived))
+                self._offer(PosedFrame(first.raw, T, observer, first.arrived, first.age))
             self._waiting.popleft()
 
     def tick(self) -> None:

@@ -82,7 +82,8 @@ class Mapping:
             self._counters.add("invalid_depth")
         n_mapped = sum([self.keeper.observe(observation) for observation in observations])
         self._counters.add("mapped" if n_mapped or not observations else "thinned")
-        self._counters.took(time.monotonic() - posed.arrived)
+        took = time.monotonic() - posed.arrived
+        self._counters.took(took, posed.age + took)
         if observations:
             last = observations[-1]
             T = localiser.now.T_map_world @ posed.T_world_camera
