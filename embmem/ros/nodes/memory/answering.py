@@ -22,6 +22,7 @@ from embmem.ros.outgoing.parts import Fields, header, pose
 
 MOST = 1000  # items of an answer
 VOXELS = "voxels"  # the kind of that layer
+VIEW = "view"  # the kind of records that have embeddings of images
 # The layers whose answers come first; space that is occupied says least.
 _ORDER = ("objects", "scene_graph", "semantic_map", "records", "landmarks")
 
@@ -36,8 +37,6 @@ def query_of(request: Any, position: Float[np.ndarray, "3"] | None) -> Query:
     Raises:
         InputError: if it makes no sense.
     """
-    if len(request.image.data):
-        raise InputError("this memory keeps no embeddings of images; ask in words")
     k, radius, confidence = int(request.k) or 10, float(request.radius), float(request.min_confidence)
     if k > MOST or not (math.isfinite(radius) and radius >= 0 and 0.0 <= confidence <= 1.0):
         raise InputError(f"need k <= {MOST}, radius >= 0, min_confidence in [0, 1], got {k}, {radius}, {confidence}")
@@ -45,7 +44,7 @@ def query_of(request: Any, position: Float[np.ndarray, "3"] | None) -> Query:
     return Query(
         text=request.text or None,
         entity=request.entity or None,
-        kind=request.kind or None,
+        kind=request.kind or (VIEW if len(request.image.data) else None),
         place=request.place or None,
         source=request.source or None,
         near=position,
@@ -61,7 +60,10 @@ def ask(memory: LiveMemory, query: Query) -> list[Hit]:
     """The best hits of every layer and of the records in turn, at most `query.k`.
 
     Words that are the name of a category find its things, too. Single voxels are answers only where they are asked for.
+    An embedding is compared with the records alone.
     """
+    if query.embedding is not None:
+        return memory.query(query, without=[layer.kind for layer in memory.layers])
     has_meaning = query.text is not None or query.entity is not None
     hits = memory.query(query, without=() if has_meaning or query.kind == VOXELS else (VOXELS,))
     if query.text is not None and query.entity is None:

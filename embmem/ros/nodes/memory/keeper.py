@@ -14,12 +14,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from embmem.cli.main import compose_config
+from embmem.encoders.views import image_encoder
 from embmem.errors import EmbmemError, InputError, StoreError
 from embmem.live import LiveMemory
 from embmem.memory import Memory
 from embmem.observation import Observation
 from embmem.output import sync
 from embmem.ros.nodes.memory.counters import Counters
+from embmem.ros.nodes.memory.looks import Looks
 from embmem.ros.nodes.memory.settings import MIB, Settings
 
 LOOK = 1.0  # [s] between two looks at the space left on the disk
@@ -41,6 +43,8 @@ class Keeper:
     ) -> None:
         self.config = _config(settings)
         self._settings, self._counters = settings, counters
+        encoder = image_encoder(settings.image_encoder)
+        self.looks = None if encoder is None else Looks(encoder, counters)
         self._reserve, self._retry = reserve, retry
         self.failure = ""  # why nothing can be written now
         self._failed_at = self._looked_at = -1e9
@@ -52,7 +56,9 @@ class Keeper:
 
     def empty(self) -> Memory:
         """A memory in RAM with the same layers, of which the node knows nothing."""
-        return _made(self.config)
+        memory = _made(self.config)
+        memory.encode_view = None if self.looks is None else self.looks.encode
+        return memory
 
     def observe(self, observation: Observation) -> bool:
         """Map one observation; it is on the disk soon. False where it was like the one before.
@@ -147,11 +153,16 @@ class Keeper:
             self.memory.close()
 
     def _open(self) -> LiveMemory:
-        wanted = _made(self.config)
+        wanted = self.empty()
         keeping = dict(self._settings.keeping)
         wanted.gate.policies["clock_backwards"] = keeping.pop("clock_backwards")
         memory: LiveMemory = instantiate(self.config.open)(
-            self._settings.file, wanted.layers, gate=wanted.gate, **keeping, **wanted.view_settings
+            self._settings.file,
+            wanted.layers,
+            gate=wanted.gate,
+            encode_view=wanted.encode_view,
+            **keeping,
+            **wanted.view_settings,
         )
         with memory.acknowledged.reading() as db:
             self._n_before = int(db.execute(_COUNT).fetchone()[0])

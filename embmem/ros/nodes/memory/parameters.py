@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from embmem.ros.parameters import USE_SIM_TIME, Parameter, Value
 
+NEEDS_COLOR = "image_encoder compares colour images: set color to true, too"
 INPUT = (
     Parameter("input", "depth", "what is mapped", choices=("depth", "points"), is_read_only=True),
     Parameter("depth_transport", "raw", "depth/image comes as Image or as CompressedImage (compressedDepth)",
@@ -20,6 +21,8 @@ INPUT = (
               choices=("raw", "compressed"), is_read_only=True),
     Parameter("segments", "none", "take semantic/image, the class of every pixel, named by semantic/labels; with both "
               "instance/image, too: which thing it is", choices=("none", "semantic", "both"), is_read_only=True),
+    Parameter("image_encoder", "", "makes ~/query find what looks like an image: layout (built in), or a folder with "
+              "CLIP or SigLIP (extra vision); empty: it does not. Needs color", is_read_only=True),
     Parameter("reliable_inputs", False, "reliable instead of sensor-data quality of service", is_read_only=True),
     Parameter("input_depth", 5, "messages that the middleware keeps of each input", low=1, high=10000,
               is_read_only=True),
@@ -121,6 +124,8 @@ def refusal_together(values: Callable[[str], Value], changes: Mapping[str, Value
         return "map_frame must have a name"
     if of("input") == "points" and (of("color") or of("detections") != "none" or of("segments") != "none"):
         return "color, detections and segments go with depth images, not with points"
+    if of("image_encoder") and not of("color"):
+        return NEEDS_COLOR
     for number in _texts(of("depth_invalid")):
         if not _is_number(number):
             return f"depth_invalid holds numbers, not {number!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from embmem.ros.messages import stamp_ns
 from embmem.ros.nodes.memory import answering, correcting, saving
 from embmem.ros.nodes.memory.counters import Counters
 from embmem.ros.nodes.memory.intake import PosedFrame
+from embmem.ros.nodes.memory.looks import able
 from embmem.ros.nodes.memory.mapping import Mapping
 from embmem.ros.nodes.memory.poses import Frames, PoseSource
 from embmem.ros.nodes.memory.worker import Stopped, Worker
@@ -77,9 +79,15 @@ class Services:
         now = self._ports.now_ns()
         try:
             query = answering.query_of(request, self._position(request.near))
+            looks = able(self._mapping.keeper.looks, request) if len(request.image.data) else None
         except EmbmemError as error:
             return self._refuse(error)
-        return self._answer(self._asker, lambda: self._ask(query, now))
+
+        def job() -> Fields:
+            asked = query if looks is None else replace(query, embedding=looks.picture(request.image))
+            return self._ask(asked, now)
+
+        return self._answer(self._asker, job)
 
     def keyframe(self, request: Any) -> Future[Fields]:
         """Answer GetKeyframe."""
@@ -150,6 +158,8 @@ class Services:
         hits = answering.ask(mapping.keeper.memory, query)
         where = mapping.localiser.now
         said = [] if hits else ["nothing was found"]
+        if query.embedding is not None and not hits:
+            said.append("no view that the other fields of the question let through was kept with an image_encoder")
         if not where.is_known:
             said.append(f"the robot's own place in the memory is not known: {where.why}")
         return {"message": "; ".join(said), "found": items(hits, revision, now_ns, self._frames.map)}

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embmem.errors import InputError
 from embmem.recordings.conventions import Conventions
 from embmem.replay.observation_log import Thinning
 from embmem.ros.nodes.memory.intake import Inputs
+from embmem.ros.nodes.memory.parameters import NEEDS_COLOR
 from embmem.ros.nodes.memory.poses import Frames
 from embmem.ros.ports import Ports
 
@@ -26,12 +28,19 @@ class Settings:
     file: Path  # of the memory
     layers: str  # a name of configs/memory
     layer_settings: tuple[str, ...]
+    image_encoder: str  # of views: layout, a folder, or nothing
     keeping: dict[str, Any]  # arguments of the memory
 
     @classmethod
     def of(cls, ports: Ports) -> Settings:
-        """As the parameters are now."""
+        """As the parameters are now.
+
+        Raises:
+            InputError: if they make no sense together.
+        """
         reads = _Reads(ports)
+        if reads.text("image_encoder") and not ports.parameter("color"):
+            raise InputError(NEEDS_COLOR)
         is_all = reads.text("mode") == "all"
         thin = (reads.number(f"thin_{name}") for name in ("interval", "distance", "angle"))
         unit, step = reads.number("depth_unit"), reads.number("depth_step")
@@ -62,6 +71,7 @@ class Settings:
             file=Path(reads.text("folder")) / f"{ports.name}.embmem",
             layers=reads.text("memory"),
             layer_settings=tuple(reads.texts("memory_settings")),
+            image_encoder=reads.text("image_encoder"),
             keeping={
                 "thinning": Thinning(0.0, 0.0, 0.0) if is_all else Thinning(*thin),
                 "depth_step": step or None,

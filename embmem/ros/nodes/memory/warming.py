@@ -29,7 +29,11 @@ def warm_up(memory: Memory, shown: Shows) -> None:
         for stamp in (1.0, 2.0):
             memory.observe(Observation(stamp, _LOOKS_AHEAD, camera, depth, rgb))
     memory.derive()
-    for query in (Query(near=np.zeros(3), radius=2.0), Query(entity="thing"), Query(text="words")):
+    questions = [Query(near=np.zeros(3), radius=2.0), Query(entity="thing"), Query(text="words")]
+    if memory.encode_view is not None:
+        frame = Observation(3.0, _LOOKS_AHEAD, camera, depth, rgb)
+        questions.append(Query(kind="view", embedding=memory.encode_view(frame)))
+    for query in questions:
         with contextlib.suppress(EmbmemError, ValueError):
             memory.query(query)
     for show in (shown.voxels, shown.grid, shown.things, shown.landmarks, shown.scene):
