@@ -21,13 +21,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from embmem.encoders import ImageEncoder, ImageTextEncoder, SegmentEmbeddings, SentenceEncoder, TextEncoder
+from embmem.encoders import (
+    ImageEncoder,
+    ImageTextEncoder,
+    SegmentEmbeddings,
+    SentenceEncoder,
+    TextEncoder,
+    ViewEncoder,
+    image_encoder,
+)
 from embmem.encoders.checkpoints import loading, model_folder
 from embmem.errors import InputError, MissingExtraError
 from embmem.maps import VoxelMap
 from embmem.maps.voxels.meaning.payload import Payload
 from embmem.maps.voxels.meaning.prototypes import PrototypeTable
 from embmem.maps.voxels.meaning.semantic import Search
+from embmem.memory import Memory
 from embmem.records import Query
 from embmem.testing import wall_ahead
 
@@ -365,3 +374,19 @@ def test_a_map_takes_the_vectors_of_crops_and_is_asked_in_words_of_the_same_spac
     assert np.linalg.norm(best.position - MUG) < 0.3
     by_vector = voxels.query(Query(embedding=encoder(["mug"])[0]))
     assert [hit.score for hit in voxels.query(Query(text="mug"))] == [hit.score for hit in by_vector]
+
+
+@needs_models
+def test_a_folder_names_the_encoder_of_views(checkpoint: Path) -> None:
+    encoder = image_encoder(str(checkpoint))
+    assert isinstance(encoder, ImageTextEncoder)
+    memory = Memory([], encode_view=ViewEncoder(encoder))
+    rng = np.random.default_rng(0)
+    frames = [replace(f, rgb=rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)) for f in walk(4)]
+    for frame in frames:
+        memory.observe(frame)
+    assert frames[2].rgb is not None
+    (picture,) = encoder.encode_images([frames[2].rgb])
+    best = memory.query(Query(kind="view", embedding=picture, k=1))[0]
+    assert best.stamp == frames[2].stamp
+    assert best.detail["cosine"] == pytest.approx(1.0, abs=2e-3)
