@@ -209,7 +209,7 @@ def _checked(name: str, ids: np.ndarray, scores: np.ndarray) -> Signal:
         raise ValueError(f"signal {name!r} needs one score an id, got {ids.shape} ids and {scores.shape} scores")
     if not np.isfinite(scores).all():
         raise ValueError(f"signal {name!r} has a score that is not finite")
-    if len(np.unique(ids)) != len(ids):
+    if len(set(ids.tolist())) != len(ids):
         raise ValueError(f"signal {name!r} has an id twice")
     return ids, scores
 

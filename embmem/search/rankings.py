@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -105,7 +106,7 @@ class Rankings:
             for name, scores in known.items()
         }
 
-    @property
+    @cached_property
     def now(self) -> float:
         """[s] event time of the newest record, so that ages do not depend on when the question is asked."""
         latest = self._db.execute("SELECT max(t_event) FROM records").fetchone()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -199,21 +200,17 @@ def select_records(db: Connection, ids: Sequence[int], *, with_blobs: bool = Tru
     """The records with these ids, in this order; ids that are not there are left out."""
     asked = json.dumps([int(i) for i in ids])
     among = "IN (SELECT value FROM json_each(?))"
-    rows = {row[0]: row for row in db.execute(f"SELECT {COLUMNS} FROM records WHERE id {among}", (asked,))}
+    data = "(SELECT data FROM {} WHERE record_id = records.id)"
+    parts = f"{data.format('vectors')}, {data.format('blobs') if with_blobs else 'NULL'}"
+    rows = {row[0]: row for row in db.execute(f"SELECT {COLUMNS}, {parts} FROM records WHERE id {among}", (asked,))}
     entities = _grouped(db, f"SELECT record_id, name FROM entities WHERE record_id {among} ORDER BY 1, 2", asked)
     keys = _grouped(db, f"SELECT record_id, key FROM keys WHERE record_id {among} ORDER BY 1, 2", asked)
-    vectors = dict(db.execute(f"SELECT record_id, data FROM vectors WHERE record_id {among}", (asked,)))
-    blobs = (
-        dict(db.execute(f"SELECT record_id, data FROM blobs WHERE record_id {among}", (asked,))) if with_blobs else {}
-    )
     links: dict[int, list[Link]] = {}
     sql = f"SELECT record_id, relation, target FROM links WHERE record_id {among} ORDER BY 1, 2, 3"
     for record_id, relation, target in db.execute(sql, (asked,)):
         links.setdefault(record_id, []).append(Link(relation, target))
     return [
-        checked_record(
-            rows[i], entities.get(i, ()), keys.get(i, ()), vectors.get(i), blobs.get(i), tuple(links.get(i, ()))
-        )
+        checked_record(rows[i][:-2], entities.get(i, ()), keys.get(i, ()), *rows[i][-2:], tuple(links.get(i, ())))
         for i in map(int, ids)
         if i in rows
     ]
@@ -239,12 +236,12 @@ def checked_record(row: Sequence[Any], *rest: Any) -> Record:
     numbers = (record.t_event, record.t_ingest, record.confidence, *record.valid)
     names = (record.kind, record.source, record.text, *record.entities, *record.keys, *(r for r, _ in record.links))
     is_sound = (
-        all(type(v) is float for v in numbers)
-        and all(type(v) is str for v in names)
+        set(map(type, numbers)) == {float}
+        and set(map(type, names)) == {str}
         and all(type(to) is int for _, to in record.links)
         and isinstance(record.place, str | None)
         and isinstance(record.blob, bytes | None)
-        and all(a is None or np.isfinite(a).all() for a in (record.position, record.T_map_obs))
+        and all(a is None or all(map(math.isfinite, a.ravel().tolist())) for a in (record.position, record.T_map_obs))
         and isinstance(record.payload, dict)
     )
     if not is_sound:
@@ -263,7 +260,7 @@ def _record(
     record_id, kind, t_event, t_ingest, source, place, x, y, z, pose, text, payload, confidence, start, end = row
     T = None if pose is None else np.frombuffer(pose, dtype="<f8").reshape(4, 4)
     position = None if x is None else np.array([x, y, z], dtype=float)
-    if T is not None and position is not None and np.array_equal(position, T[:3, 3]):
+    if T is not None and position is not None and position.tolist() == T[:3, 3].tolist():
         position = None
     return Record(
         kind=kind, t_event=t_event, source=source, id=record_id, t_ingest=t_ingest, place=place, T_map_obs=T,

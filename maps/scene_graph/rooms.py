@@ -59,8 +59,7 @@ class RoomMap:
 
     def ids(self) -> Int[np.ndarray, " n"]:
         """The rooms there are, ascending."""
-        found = np.unique(self.labels).astype(np.int64)
-        return found[found >= 0]
+        return self._ids.copy()
 
     def at(self, points: Float[np.ndarray, "n c"]) -> Int[np.ndarray, " n"]:
         """The room that holds each point [m], x first; -1 where there is none."""
@@ -69,6 +68,11 @@ class RoomMap:
         rooms = np.full(len(points), -1, dtype=np.int64)
         rooms[is_in] = self.labels[cells[is_in, 0], cells[is_in, 1]]
         return rooms
+
+    @cached_property
+    def _ids(self) -> Int[np.ndarray, " n"]:
+        found = np.unique(self.labels).astype(np.int64)
+        return found[found >= 0]
 
     @cached_property
     def _windows(self) -> dict[int, tuple[slice, slice]]:

@@ -39,6 +39,6 @@ def item(hit: Hit) -> Fields:
         if record is not None and record.position is None and record.T_map_obs is not None:
             fields["pose"] = pose(record.T_map_obs)
     corners = [hit.detail.get(name, math.nan) for name in ("x0", "y0", "z0", "x1", "y1", "z1")]
-    if np.isfinite(corners).all():
+    if all(map(math.isfinite, corners)):
         fields["size"] = xyz(np.array(corners[3:]) - np.array(corners[:3]))
     return fields
