@@ -17,6 +17,7 @@ from embmem.store.schema import Connection
 from embmem.store.select import Conditions, Source, Term
 
 BLOCK = 64  # rows checked together at first; later blocks are larger
+FIRST_BLOCK = 16  # the same, of the places that are nearest, at least
 MAX_BLOCK = 4096
 PATIENCE = 1 << 14  # rows read in vain before the plan is changed
 IN_WINDOW = frozenset({"ball", "box", "view", "time"})  # filters that the vector index knows itself
@@ -25,8 +26,11 @@ FIRST_RADIUS = 0.25  # [m]
 READ, READ_PLACE = 0.1, 0.7  # cost of a row of an index, of a place of the R*Tree; to check a row costs 1
 LAST_RADIUS = 1e6  # [m]; beyond, all that has a place is looked at
 _ALL = Source("records AS by_event INDEXED BY records_by_event", "1", "by_event.id", "by_event.t_event")
-_PLACES = """SELECT id, x0, x1, y0, y1, z0, z1 FROM places
-    WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ? AND z1 >= ? AND z0 <= ?"""
+_IN_BOX = " AND ".join(f"{axis}1 >= :{axis}0 AND {axis}0 <= :{axis}1" for axis in "xyz")
+_GAPS = ", ".join(f"max({axis}0 - :{axis}, :{axis} - {axis}1, 0.0) AS d{axis}" for axis in "xyz")  # [m] to a place
+_PLACES = f"""SELECT id, dx * dx + dy * dy + dz * dz AS square FROM (SELECT id, {_GAPS} FROM places WHERE {_IN_BOX})
+    ORDER BY square"""
+_COUNT = f"SELECT count(*) FROM places WHERE {_IN_BOX}"
 
 
 class Facts(NamedTuple):
@@ -192,24 +196,24 @@ class Finder:
     def _within(self, near: np.ndarray, radius: float, n: int, *, is_all: bool) -> tuple[np.ndarray, np.ndarray, int]:
         """The n nearest that pass within a radius, `is_all` where no other can pass; and how many places were read."""
         reach = radius * (1.0 + 1e-12) + 1e-12 * float(np.abs(near).max())
-        box = [v for x in near.tolist() for v in (x - reach, x + reach)]
-        rows = np.array(self.db.execute(_PLACES, box).fetchall(), dtype=np.float64).reshape(-1, 7)
-        low, high = rows[:, 1::2], rows[:, 2::2]
-        least = np.sqrt((np.maximum(np.maximum(low - near, near - high), 0.0) ** 2).sum(axis=1)) * (1.0 - 1e-12)
-        order = np.argsort(least, kind="stable")
-        order = order[: np.count_nonzero(least <= reach)]
-        candidates, least = rows[order, 0].astype(np.int64), least[order]
-        ids, distances, start = np.zeros(0, np.int64), np.zeros(0), 0
-        size = max(BLOCK, n) if self.is_meant is None else MAX_BLOCK  # each block is one more look at the words
-        while start < len(candidates):
-            admitted = self.admit(candidates[start : start + size])
-            ids = np.concatenate([ids, admitted])
-            distances = np.concatenate([distances, self.distances(admitted, near)])
-            start, size = start + size, min(2 * size, MAX_BLOCK)
-            if start < len(candidates) and np.count_nonzero(distances < least[start]) >= n:
-                break
+        box: dict[str, float] = {}
+        for axis, middle in zip("xyz", near.tolist(), strict=True):
+            box |= {axis: middle, f"{axis}0": middle - reach, f"{axis}1": middle + reach}
+        ids, distances = np.zeros(0, np.int64), np.zeros(0)
+        n_places = int(self.db.execute(_COUNT, box).fetchone()[0])
+        size = max(FIRST_BLOCK, 2 * n) if self.is_meant is None else MAX_BLOCK  # a block is one more look at the words
+        with closing(self.db.execute(_PLACES, box)) as cursor:
+            while n_places and (rows := cursor.fetchmany(size)):
+                least = np.sqrt([row[1] for row in rows]) * (1.0 - 1e-12)
+                candidates = np.array([row[0] for row in rows], np.int64)[least <= reach]
+                admitted = self.admit(candidates)
+                ids = np.concatenate([ids, admitted])
+                distances = np.concatenate([distances, self.distances(admitted, near)])
+                if least[-1] > reach or np.count_nonzero(distances < least[-1]) >= n:
+                    break
+                size = min(2 * size, MAX_BLOCK)
         is_inside = (distances <= radius) | is_all
-        return *nearest_first(ids[is_inside], distances[is_inside], n), len(rows)
+        return *nearest_first(ids[is_inside], distances[is_inside], n), n_places
 
 
 def nearest_first(ids: np.ndarray, distances: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
