@@ -83,10 +83,14 @@ class RoomMap:
 
     def _cells(self, room: int) -> Int[np.ndarray, "n 2"]:
         """(row, column) of the cells of a room."""
+        window = self._window(room)
+        return np.argwhere(self.labels[window] == room) + np.array([window[0].start, window[1].start])
+
+    def _window(self, room: int) -> tuple[slice, slice]:
         window = self._windows.get(room)
         if window is None:
             raise ValueError(f"there is no room {room}")
-        return np.argwhere(self.labels[window] == room) + np.array([window[0].start, window[1].start])
+        return window
 
     def middle(self, room: int) -> Float[np.ndarray, "2"]:
         """[m] the cell of a room that is nearest to the mean of all its cells; the room lies around it."""
@@ -100,8 +104,9 @@ class RoomMap:
 
     def bounds(self, room: int) -> Float[np.ndarray, "2 2"]:
         """[m] lowest and highest corner of a room."""
-        cells = self._cells(room)[:, ::-1]
-        return np.stack([cells.min(axis=0), cells.max(axis=0) + 1]) * self.resolution + self.origin
+        rows, columns = self._window(room)
+        corners = np.array([[columns.start, rows.start], [columns.stop, rows.stop]])
+        return corners * self.resolution + self.origin
 
 
 def segment_rooms(grid: OccupancyGrid, rules: RoomRules = RoomRules()) -> RoomMap:
