@@ -114,6 +114,8 @@ def test_the_pace_is_that_of_the_bag(bag: Path, domain: int) -> None:
 def test_a_part_of_the_bag_is_played(bag: Path, domain: int) -> None:
     part = _played(bag, domain, rate=50.0, topics=["/odom"], start=0.55, duration=1.0)
     assert part.played == {"/odom": 10}  # 0.6 to 1.5 s
+    part = _played(bag, domain, rate=50.0, topics=["/odom", "/tf_static"], start=1.75)
+    assert part.played == {"/odom": 2, "/tf_static": 1}, "what was latched before the start is played, too"
 
 
 def test_in_a_loop_the_time_jumps_back_and_late_listeners_get_the_static_transforms(bag: Path, domain: int) -> None:

@@ -36,7 +36,7 @@ class Player:
         is_looping: from the begin again at the end; the time of /clock jumps back then.
         clock: [Hz] of /clock, 0 = none.
         topics: that are played, empty = all.
-        start: [s] of the bag that are left out.
+        start: [s] of the bag that are left out, but for what was latched.
         duration: [s] of it that are played.
         wait_for: topics that must be listened to before it begins.
     """
@@ -108,12 +108,17 @@ class Player:
             for stamp, topic, data in messages:
                 pace = pace or _Pace(stamp + round(self.start * NANOSECONDS), self.rate)
                 if stamp < pace.begin_ns:
+                    if publishers[topic].is_latched:  # said once before: who listens from here on needs it, too
+                        self._send(publishers[topic], topic, data)
                     continue
                 if stamp - pace.begin_ns > self.duration * NANOSECONDS or self.stop.is_set():
                     return
                 self._pass_time(pace, stamp, clock)
-                publishers[topic].publish_cdr(data)
-                self.played[topic] += 1
+                self._send(publishers[topic], topic, data)
+
+    def _send(self, publisher: DdsPublisher, topic: str, data: bytes) -> None:
+        publisher.publish_cdr(data)
+        self.played[topic] += 1
 
     def _pass_time(self, pace: _Pace, stamp_ns: int, clock: DdsPublisher | None) -> None:
         """Until a message is due; the clock ticks meanwhile and stands at its stamp at the end."""

@@ -55,7 +55,7 @@ class DdsPublisher:
         self, participant: Participant, type: str, topic: str, qos: QoS, log: Log, *, patience: float = PATIENCE
     ) -> None:
         self._participant, self._log = participant, log
-        self._type, self._topic = ready(type), topic
+        self._type, self._topic, self.is_latched = ready(type), topic, qos.is_latched
         self._writer = participant.writer(type, f"rt{topic}", qos, patience=patience)
 
     @property
