@@ -23,6 +23,7 @@ class LiveMemory(DurableMemory):
     def __init__(self, path: str | Path, *arguments: Any, **options: Any) -> None:
         """Open a memory, or begin one; see `DurableMemory`, whose arguments these are."""
         super().__init__(path, *arguments, **options)
+        self._is_released = False
         try:
             self._reader = RecordStore(path, read_only=True)
         except BaseException:
@@ -64,7 +65,15 @@ class LiveMemory(DurableMemory):
                 with self.lock(layer):
                     self.layers[i] = derived
 
+    def release(self) -> None:
+        """Write the layers down and let another one write to the file; questions are answered until `close`."""
+        if not self._is_released:
+            self._is_released = True
+            super().close()
+
     def close(self) -> None:
         """Write the layers down and release the file."""
-        self._reader.close()
-        super().close()
+        try:
+            self.release()
+        finally:
+            self._reader.close()

@@ -11,8 +11,9 @@ import pytest
 
 pytest.importorskip("cyclonedds", reason="cyclonedds (the extra dds) is not installed")
 
+from wire import own_domain, process
+
 from embmem.cli.main import main
-from tests.wire import own_domain, process
 
 TALKER = "tests/wire_nodes.py"
 

@@ -16,14 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from embmem.agent import Goal
 from embmem.errors import InputError, OutputExistsError
-from embmem.sim_envs.episode_files import (
-    from_habitat,
-    read_episodes,
-    to_habitat,
-    write_episodes,
-    yaw_from_habitat,
-    yaw_to_habitat,
-)
+from embmem.sim_envs.episode_files import read_episodes, write_episodes
 from embmem.sim_envs.episodes import (
     Episode,
     Instance,
@@ -31,6 +24,7 @@ from embmem.sim_envs.episodes import (
     parse_scene,
     scene_name,
 )
+from embmem.sim_envs.habitat.frames import from_habitat, to_habitat, yaw_from_habitat, yaw_to_habitat
 
 coordinates = st.floats(-100, 100).map(lambda v: round(v, 5))
 points = st.tuples(coordinates, coordinates, coordinates).map(np.array)

@@ -89,3 +89,18 @@ def test_layers_that_are_not_wanted_are_not_asked_and_records_are_those_on_the_d
     assert n == len(memory.store)
     assert memory.writable is memory.store
     memory.close()
+
+
+def test_a_memory_that_another_one_replaces_answers_until_it_is_closed(tmp_path: Path) -> None:
+    file = tmp_path / "room.embmem"
+    every, asked = Thinning(0.0, 0.0, 0.0), Query(near=np.array([2.5, 2.0, 1.5]), radius=5.0)
+    failed = LiveMemory(file, layers(), thinning=every)
+    for observation in walk(3):
+        failed.observe(observation)
+    failed.release()
+    failed.release()
+    with LiveMemory(file, layers(), thinning=every) as memory:
+        answers = [[(hit.layer, hit.score) for hit in each.query(asked)] for each in (failed, memory)]
+        assert answers[0] == answers[1]
+        failed.close()
+        assert memory.query(asked)

@@ -180,7 +180,8 @@ def returned_pairs(
     if len(missed) == 0:
         return np.zeros((0, 2), np.int64), np.zeros((0, N_FEATURES), np.float64), np.zeros(0, np.int64)
     later = rows["first_seen"][None] > rows["last_seen"][missed][:, None]
-    i, new = np.nonzero(later & (rows["category"][None] == rows["category"][missed][:, None]))
+    is_other = np.arange(len(rows))[None] != missed[:, None]  # stamps of a later session may be the smaller ones
+    i, new = np.nonzero(later & is_other & (rows["category"][None] == rows["category"][missed][:, None]))
     old = missed[i]
     is_open = ~table.are_apart(rows["id"][old], rows["id"][new])
     old, new = old[is_open], new[is_open]

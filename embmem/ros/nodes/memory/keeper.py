@@ -98,16 +98,21 @@ class Keeper:
         self._counters.add("storage_failures")
 
     def _recover(self) -> bool:
-        """Open the memory again from what was acknowledged; frames that were not are lost, and counted."""
+        """Open the memory again from what was acknowledged; frames that were not are lost, and counted.
+
+        Until that is done the one that has failed answers.
+        """
         self._failed_at = time.monotonic()
         free = shutil.disk_usage(self._settings.file.parent).free
         if free < self._reserve() * MIB:
             return False
         n_expected = self._n_before + self._n_mapped
         try:
+            failed = self.memory
             with contextlib.suppress(EmbmemError):
-                self.memory.close()
+                failed.release()
             self.memory = self._open()
+            failed.close()
         except (EmbmemError, OSError) as error:
             self.failure = str(error)
             return False
