@@ -79,6 +79,7 @@ benchmark: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/instructions.py --json benchmarks/results/instructions.json
 	$(BIN)/python benchmarks/instructions_learned.py --json benchmarks/results/instructions_learned.json
 	$(BIN)/python benchmarks/evaluation.py --json benchmarks/results/evaluation.json
+	$(BIN)/python benchmarks/ros.py --json benchmarks/results/ros.json
 	@if [ -f "$(VECTORS)" ]; then \
 	  $(BIN)/python benchmarks/metric_conformance.py "$(VECTORS)" --json benchmarks/results/metric_conformance.json; \
 	else echo "metric_conformance: left out, no file $(VECTORS) (set VECTORS)"; fi

@@ -73,7 +73,5 @@ class LiveMemory(DurableMemory):
 
     def close(self) -> None:
         """Write the layers down and release the file."""
-        try:
-            self.release()
-        finally:
-            self._reader.close()
+        self._reader.close()  # first: the last one to close takes the log into the file, which a reader cannot
+        self.release()

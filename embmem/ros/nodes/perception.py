@@ -23,7 +23,7 @@ from embmem.ros.ports import SENSOR_DATA, Closable, Fields, Ports, QoS
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 FLAT, SOLID = "vision_msgs/msg/Detection2DArray", "vision_msgs/msg/Detection3DArray"
 SOURCES = ("bridge_2d", "bridge_3d", "detector")
-_DELIVERED = Path(__file__).parents[2] / "configs" / "robot" / "perception.yaml"
+_DELIVERED = Path(__file__).parents[2] / "configs" / "ros_setup" / "perception.yaml"
 _DIAGNOSTICS = 1.0  # [s]
 _PATIENCE = 10.0  # [s] for the image in hand, in the end
 LABELS = ["chair", "table", "sofa", "bed", "cabinet", "shelf", "lamp", "sink", "toilet", "television", "plant", "box",

@@ -22,7 +22,7 @@ from embmem.ros.parameters import Value
 from embmem.ros.ports import LATCHED, Closable, Ports, Publisher, QoS, ServerGoal
 
 ACTION = "embmem_msgs/action/GoToMemory"
-_DELIVERED = Path(__file__).parents[3] / "configs" / "robot" / "planner.yaml"
+_DELIVERED = Path(__file__).parents[3] / "configs" / "ros_setup" / "planner.yaml"
 _MOST_DT = 1.0  # [s] that one tick may count for: a clock that jumps must not end a goal
 _DIAGNOSTICS = 1.0  # [s]
 
