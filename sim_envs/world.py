@@ -127,8 +127,7 @@ class World:
 
     def observe(self) -> Observation:
         """What the sensors show now."""
-        T_map_camera = camera_pose(np.array([*self.position, self.body.height]), self.yaw, self.pitch)
-        frame = self._renderer.render(T_map_camera, self.intrinsics, rgb=self.rgb)
+        frame, T_map_camera = self._look()
         self._truth = frame
         depth, semantic, instance = frame.depth, frame.semantic, frame.instance
         if self.noise is not None:
@@ -145,6 +144,11 @@ class World:
             instance=instance,
             labels=LABELS,
         )
+
+    def _look(self) -> tuple[Frame, Float[np.ndarray, "4 4"]]:
+        """What the camera sees from where the body stands, without noise; and its pose."""
+        T_map_camera = camera_pose(np.array([*self.position, self.body.height]), self.yaw, self.pitch)
+        return self._renderer.render(T_map_camera, self.intrinsics, rgb=self.rgb), T_map_camera
 
     def truth(self) -> Frame:
         """The images of the last observation before noise, with the true instance ids.

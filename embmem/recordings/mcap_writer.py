@@ -36,7 +36,6 @@ COLOR = "/camera/color/image_raw/compressed"
 IDS = "/camera/{}/image/compressed"
 LABELS = "/camera/semantic/labels"
 _LATCHED = ("/tf_static", LABELS)  # said once, for whoever comes later
-_TYPES = {"/tf": "tf2_msgs/msg/TFMessage", "/tf_static": "tf2_msgs/msg/TFMessage", LABELS: "std_msgs/msg/String"}
 
 
 def write_mcap(observations: Iterable[Observation], path: Path | str, *, color: Literal["png", "jpg"] = "png") -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from embmem.agent import Action, Body
-from embmem.observation import Intrinsics, Observation
+from embmem.observation import Intrinsics
 from embmem.sim_envs.habitat.ground import HabitatGround
 from embmem.sim_envs.habitat.images import colours, make_semantics, metric_depth
 from embmem.sim_envs.habitat.missing import import_habitat
@@ -133,31 +133,11 @@ class HabitatWorld(World):
         self.stamp += STEP_SECONDS
         return collided
 
-    def observe(self) -> Observation:
-        """What the sensors show now."""
+    def _look(self) -> tuple[Frame, Float[np.ndarray, "4 4"]]:
         images, T_map_camera = self.scene.images()
-        frame = self._frame(images)
-        self._truth = frame
-        depth, semantic, instance = frame.depth, frame.semantic, frame.instance
-        if self.noise is not None:
-            depth = self.noise.apply(depth, self.rng)
-        if self.detector is not None:
-            semantic, instance = self.detector.apply(semantic, instance, self.rng)
-        return Observation(
-            stamp=self.stamp,
-            T_map_camera=T_map_camera,
-            intrinsics=self.intrinsics,
-            depth=depth,
-            rgb=frame.rgb,
-            semantic=semantic,
-            instance=instance,
-            labels=LABELS,
-        )
-
-    def _frame(self, images: dict[str, np.ndarray]) -> Frame:
         semantic, instance = self._semantics.split(images["semantic"].astype(np.int64))
         rgb = colours(images["rgb"]) if "rgb" in images else None
-        return Frame(metric_depth(images["depth"]), semantic, instance, rgb)
+        return Frame(metric_depth(images["depth"]), semantic, instance, rgb), T_map_camera
 
     def _act(self, action: Action) -> bool:
         collided = self.scene.apply(action)
